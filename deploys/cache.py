@@ -1,0 +1,27 @@
+"""The cache stage: weights at their commit, checked byte by byte."""
+
+from functools import partial
+
+from hermeion import operations
+from hermeion.apply import Target
+from hermeion.plans import Service
+from hermeion.scripts import cache_script
+
+
+def _weights(target: Target, service: Service) -> str:
+    wanted = target.wanted
+    sources = target.sources[service.name]
+    return cache_script(wanted.spec, service, sources, ca=wanted.ca, token=wanted.token)
+
+
+def apply(target: Target) -> None:
+    """Pull the weights of every service that lacks them."""
+    for service in target.plan.services:
+        if target.probe.weights.get(service.snapshot) == "complete":
+            continue
+        operations.job(
+            name=f"Cache: weights of {service.name}",
+            job=f"weights-{service.name}",
+            label=f"weights of {service.variant}",
+            script=partial(_weights, target, service),
+        )

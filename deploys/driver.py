@@ -1,0 +1,45 @@
+"""The driver stage: install it, reboot if it must be, compare the GPUs with the plan."""
+
+from collections.abc import Generator
+
+from pyinfra.api.command import StringCommand
+from pyinfra.api.operation import operation
+
+from hermeion import operations
+from hermeion.apply import Target, observe
+from hermeion.scripts import driver_script
+
+
+@operation(is_idempotent=False)
+def compare_gpus(target: Target) -> Generator[StringCommand, None, None]:
+    """Guard between driver and service: stop if the driver contradicts the plan, with both sides shown."""
+    yield StringCommand("nvidia-smi", "-L")
+    if difference := target.refresh():
+        yield operations.fail_here(difference)
+
+
+def apply(target: Target) -> None:
+    """Bring the driver up."""
+    wanted, spec = target.wanted, target.wanted.spec
+
+    def why_not() -> str | None:
+        target.probe = observe(target.host, spec)
+        if target.probe.smi is not None:
+            return None
+        return target.probe.smi_text or "nvidia-smi gives no answer"
+
+    if target.plan.driver.action == "install":
+        operations.job(
+            name="Driver: repository and packages",
+            job="driver",
+            label="driver",
+            script=lambda: driver_script(spec, target.plan, target.probe, ca=wanted.ca, mirror_key=wanted.apt_key),
+        )
+    operations.reboot_unless(
+        name="Driver: load it, by a reboot if it must be",
+        ready=why_not,
+        boot=lambda: observe(target.host, spec).boot,
+        timeout=spec.hermes_driver.reboot_timeout,
+        reason="the driver does not answer",
+    )
+    compare_gpus(name="Driver: compare the GPUs with the plan", target=target)

@@ -1,0 +1,196 @@
+"""From an inventory and a connected host to what has to be done there: the edge between core and pyinfra."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pyinfra.api.host import Host
+from pyinfra.api.inventory import Inventory
+from pyinfra.api.state import State
+
+from hermeion import narration, presentation
+from hermeion.checks import check_plan
+from hermeion.container_runtime import check_docker
+from hermeion.errors import ApplyError, HermeionError, InventoryError, PlacementError
+from hermeion.facts import HostProbe, run_or_fail
+from hermeion.hosts import reconcile
+from hermeion.inventory import HostSpec, parse_host_spec
+from hermeion.planner import check_inventory, make_plan
+from hermeion.plans import Plan, Service
+from hermeion.probe import Probe
+from hermeion.resources import share
+from hermeion.sources import (
+    Sources,
+    check_room,
+    parse_answers,
+    question_script,
+    read_answers,
+    settle,
+)
+from hermeion.stages import Stages, find_stages
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the inventory wants of a host, with the texts of the files it names on this machine.
+
+    Attributes:
+        ca: Certificates of ``hermes_mirrors/ca``, or ``None``.
+        apt_key: Key of the apt mirror, or ``None``.
+        token: Token for the Hub from the environment variable HF_TOKEN, or ``None``.
+    """
+
+    spec: HostSpec
+    ca: str | None
+    apt_key: str | None
+    token: str | None = field(repr=False)
+
+    @classmethod
+    def of(cls, inventory: Inventory, host: Host) -> Wanted:
+        """Check the data of every host of the run, and read this host's.
+
+        Raises:
+            InventoryError: One line per problem, of all hosts.
+        """
+        problems: list[str] = []
+        own: HostSpec | None = None
+        for other in inventory:
+            try:
+                data: dict[str, object] = other.data.dict()  # type: ignore[no-untyped-call]
+                spec = parse_host_spec(other.name, data)
+                check_inventory(other.name, spec)
+                _files(other.name, spec)
+            except InventoryError as error:
+                problems += str(error).splitlines()
+                continue
+            if other is host or other.name == host.name:
+                own = spec
+        if problems or own is None:
+            raise InventoryError("\n".join(["the inventory cannot be used:", *dict.fromkeys(problems)]))
+        ca, key = _files(host.name, own)
+        return cls(spec=own, ca=ca, apt_key=key, token=os.environ.get("HF_TOKEN"))
+
+    def refused(self, host: Host, message: str) -> str:
+        """Remember and show why a host is refused."""
+        narration.NOTES[host.name] = message
+        narration.keep(host, {"refused": message})
+        narration.say(host, presentation.refusal(message))
+        return message
+
+
+def _read(host: str, key: str, path: str | None) -> str | None:
+    if path is None:
+        return None
+    try:
+        return Path(path).expanduser().read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InventoryError(f"{host}: {key}: {path} cannot be read: {error}") from error
+
+
+def _files(host: str, spec: HostSpec) -> tuple[str | None, str | None]:
+    mirrors = spec.hermes_mirrors
+    ca = _read(host, "hermes_mirrors/ca", mirrors.ca)
+    nvidia = mirrors.apt.nvidia
+    return ca, _read(host, "hermes_mirrors/apt/nvidia/key", nvidia.key if nvidia else None)
+
+
+@dataclass(slots=True)
+class Target:
+    """One host with its plan and what is left to do.
+
+    ``plan`` gains the GPUs' UUIDs once a driver answers: :meth:`refresh` makes it anew and compares.
+    """
+
+    state: State
+    host: Host
+    wanted: Wanted
+    probe: Probe
+    plan: Plan
+    stages: Stages
+    sources: dict[str, Sources]
+
+    @property
+    def pending(self) -> dict[str, tuple[str, ...]]:
+        """Stages with something to do."""
+        return self.stages.pending
+
+    def refresh(self) -> str | None:
+        """Probe again and make the plan again; ``None`` if every decision is the same, else both sides."""
+        self.probe = observe(self.host, self.wanted.spec)
+        try:
+            plan = _settled(make_plan(self.host.name, self.wanted.spec, self.probe), self.sources)
+        except HermeionError as error:
+            return str(error)
+        for old, new in zip(self.plan.services, plan.services, strict=True):
+            for key, value in old.decisions.items():
+                if new.decisions[key] != value:
+                    return (
+                        f"{self.host.name}: {old.name}: the driver contradicts the plan: {key} was planned as "
+                        f"{value}, with the driver it is {new.decisions[key]}. Nothing of the service was changed."
+                    )
+        self.plan = plan
+        return None
+
+    def final(self) -> Iterable[Service]:
+        """The services, every choice made.
+
+        Raises:
+            ApplyError: Something is still unresolved.
+        """
+        for service in self.plan.services:
+            if not service.is_final:
+                raise ApplyError(f"{self.host.name}: {service.name}: the plan is not final")
+        return self.plan.services
+
+
+def observe(host: Host, spec: HostSpec) -> Probe:
+    """The probe of a host, fresh.
+
+    Raises:
+        PlacementError: The host gave no answer that can be read.
+    """
+    probe: Probe | None = host.get_fact(HostProbe, cache=spec.hermes_cache, _ignore_errors=True)
+    if not isinstance(probe, Probe):
+        raise PlacementError(f"{host.name}: the probe gave no answer. Log in and look whether `sh` works there.")
+    return probe
+
+
+def _settled(plan: Plan, sources: dict[str, Sources]) -> Plan:
+    services = tuple(
+        settle(service, sources[service.name]) if service.name in sources else service for service in plan.services
+    )
+    return plan.model_copy(update={"services": services})
+
+
+def prepare(state: State, host: Host, wanted: Wanted) -> Target:
+    """Probe, plan, judge, and ask the sources where something is to be pulled. Changes nothing.
+
+    Raises:
+        HermeionError: This host cannot have what is wanted; the message says why and what to do.
+    """
+    spec = wanted.spec
+    probe = observe(host, spec)
+    plan = make_plan(host.name, spec, probe)
+    check_docker(host.name, probe)
+    for finding in check_plan(plan, reconcile(host.name, probe)):
+        if finding.severity == "error":
+            raise PlacementError(f"{finding.subject}: {finding.message}")
+    sources: dict[str, Sources] = {}
+    for service in plan.services:
+        complete = probe.weights.get(service.snapshot) == "complete"
+        if service.revision and complete and service.image.reference in probe.images:
+            continue
+        script = question_script(spec, service, ca=wanted.ca, token=wanted.token)
+        lines = run_or_fail(state, host, script, "asking the Hub and the registry")
+        sources[service.name] = read_answers(host.name, spec, service, parse_answers(lines))
+    plan = _settled(plan, sources)
+    for service in plan.services:
+        if service.name in sources:
+            check_room(host.name, service, sources[service.name], probe)
+    stages = find_stages(spec, plan, probe, templates=share("templates"), ca=wanted.ca)
+    narration.keep(host, {"plan": plan.to_json(), "pending": stages.pending})
+    narration.say(host, presentation.plan_text(plan, stages))
+    return Target(state, host, wanted, probe, plan, stages, sources)

@@ -1,0 +1,34 @@
+"""The ``hermeion`` command: thin; what it applies, plain pyinfra applies too."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+from rich.console import Console
+
+from hermeion.cli.plan import plan
+from hermeion.cli.verify import verify
+from hermeion.errors import HermeionError
+
+app = typer.Typer(
+    name="hermeion",
+    help="Bare GPU hosts to a verified endpoint for Hermes and other Hugging Face models.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+app.command()(plan)
+app.command()(verify)
+
+
+def main() -> None:
+    """Run the command line; a user's mistake ends with one message and its exit code, never a traceback."""
+    from hermeion.cli import lab  # noqa: PLC0415  # the Docker SDK is slow to import and only the lab needs it
+
+    app.add_typer(lab.app, name="lab")
+    try:
+        app()
+    except HermeionError as error:
+        Console(stderr=True, soft_wrap=True).print(f"error: {error}", style="red", markup=False, highlight=False)
+        sys.exit(error.exit_code)

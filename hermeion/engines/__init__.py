@@ -1,0 +1,1 @@
+"""Engines: one file each, holding the engine's whole life."""

@@ -1,0 +1,211 @@
+"""What an inventory asks of one host: the keys ``hermes_*`` of its data, validated.
+
+The keys are flat because pyinfra does not merge nested data: host data hides group data key by key.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints, ValidationError, model_validator
+
+from hermeion.errors import InventoryError
+from hermeion.records import Record
+from hermeion.variants import CatalogEntry
+
+ServiceName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
+ImageReference = Annotated[str, StringConstraints(pattern=r"^[a-z0-9._/-]+:[\w][\w.-]{0,127}(@sha256:[0-9a-f]{64})?$")]
+AbsolutePath = Annotated[str, StringConstraints(pattern=r"^/[\w./+-]+$")]
+
+
+class ServiceSpec(Record):
+    """One wanted service: a model behind a port."""
+
+    name: ServiceName = Field(
+        description="Name of the service, of its unit and of its folder under `/opt/hermeion`. "
+        "Lower case, digits, dashes, at most 32 characters.",
+        examples=["hermes"],
+    )
+    model: str = Field(description="Model of the catalogue, or of `hermes_catalog`.", examples=["hermes-4-14b"])
+    variant: str = Field(
+        default="auto", description="Variant of the model. `auto`: the first that fits, most bits first."
+    )
+    engine: Literal["auto", "vllm"] = Field(default="auto", description="Engine. `auto`: vLLM.")
+    engine_version: str | None = Field(
+        default=None,
+        description="Version of the engine. None: the newest that this release knows.",
+        examples=["0.33.0"],
+    )
+    image: ImageReference | None = Field(
+        default=None,
+        description="Image in place of the engine's own, with tag and best with digest. None: the engine's "
+        "official image at `engine_version`. A name without registry comes from `hermes_mirrors.registry`.",
+        examples=["vllm/vllm-openai:v0.33.0@sha256:…"],
+    )
+    context: Literal["max"] | int = Field(
+        default="max",
+        description="Context in tokens. `max`: as much as fits, up to what the model was made for.",
+        examples=[32768],
+    )
+    min_context: int = Field(
+        default=2048, ge=1, description="With `context` `max`: the least that is accepted, in tokens."
+    )
+    sequences: int | None = Field(
+        default=None,
+        ge=1,
+        description="Requests served at the same time. None: the engine's default for the GPU.",
+    )
+    gpus: Literal["auto"] | int | tuple[str, ...] = Field(
+        default="auto",
+        description="GPUs: `auto` (as few as serve the wanted context), a number, or a list of UUIDs.",
+        examples=[2],
+    )
+    port: int = Field(default=8000, ge=1, le=65535, description="Port on 127.0.0.1 where the service listens.")
+    runtime: Literal["compose"] = Field(default="compose", description="How it runs: Docker Compose.")
+    thinking: bool = Field(
+        default=False,
+        description="Whether the model thinks before it answers when a request does not say. "
+        "A request says it with `chat_template_kwargs: {thinking: true}`.",
+    )
+    extra_args: dict[str, str | int | float | bool] = Field(
+        default={},
+        description="More options of the engine, as its configuration file spells them.",
+        examples=[{"seed": 1}],
+    )
+
+
+class AptMirror(Record):
+    """Where an apt repository is found instead of its usual place."""
+
+    url: str = Field(pattern=r"^https?://[\w.:/-]+/$", description="Base URL of a flat repository, with a final slash.")
+    key: str = Field(description="File on this machine with the repository's public key (`.asc`).")
+
+
+class AptMirrors(Record):
+    """Mirrors of apt repositories."""
+
+    nvidia: AptMirror | None = Field(
+        default=None,
+        description="Mirror of NVIDIA's CUDA repository: driver and container toolkit. None: NVIDIA's own.",
+    )
+
+
+class Mirrors(Record):
+    """Where things come from, for sites that do not reach the internet."""
+
+    registry: str | None = Field(
+        default=None,
+        pattern=r"^[\w.-]+(:\d+)?$",
+        description="Container registry, host and port. None: the image's own registry.",
+        examples=["registry.example:5000"],
+    )
+    hub: str | None = Field(
+        default=None,
+        pattern=r"^https?://[\w.:/-]+$",
+        description="Hugging Face Hub or a mirror. None: `https://huggingface.co`.",
+    )
+    index: str | None = Field(
+        default=None,
+        pattern=r"^https?://[\w.:/-]+$",
+        description="Python package index for the Hub client. None: PyPI.",
+    )
+    apt: AptMirrors = Field(default=AptMirrors(), description="Mirrors of apt repositories.")
+    ca: str | None = Field(
+        default=None,
+        description="File on this machine with the certificates (PEM) that the mirrors are signed by. "
+        "None: the host's own list.",
+    )
+
+
+class DriverSpec(Record):
+    """How far Hermeion may go with the NVIDIA driver."""
+
+    branch: Literal[580] = Field(
+        default=580, description="Driver branch to install where there is none. 580 is the LTS branch."
+    )
+    install: bool = Field(default=True, description="Whether a missing driver is installed.")
+    reboot: bool = Field(default=True, description="Whether a host may be rebooted to load the driver.")
+    reboot_timeout: int = Field(
+        default=1800, ge=30, description="Seconds to wait for a host that reboots; big servers take long."
+    )
+
+
+class HostSpec(Record):
+    """Everything the inventory says about one host."""
+
+    hermes_services: tuple[ServiceSpec, ...] = Field(
+        default=(), description="The services that the host serves, in order of preference for GPUs."
+    )
+    hermes_cache: AbsolutePath = Field(
+        default="/srv/models", description="Folder of the weights on the host. Absolute."
+    )
+    hermes_driver: DriverSpec = Field(default=DriverSpec(), description="The NVIDIA driver.")
+    hermes_mirrors: Mirrors = Field(default=Mirrors(), description="Where things come from.")
+    hermes_catalog: tuple[CatalogEntry, ...] = Field(default=(), description="Own models.")
+    hermes_refresh: bool = Field(
+        default=False,
+        description="Whether tags and branches that were resolved by an earlier run are resolved again.",
+    )
+
+    @property
+    def hub_cache(self) -> PurePosixPath:
+        """Folder in the Hub's cache layout."""
+        return PurePosixPath(self.hermes_cache) / "hub"
+
+    @model_validator(mode="after")
+    def _names_and_ports_differ(self) -> HostSpec:
+        for field in ("name", "port"):
+            seen: set[object] = set()
+            for service in self.hermes_services:
+                value = getattr(service, field)
+                if value in seen:
+                    raise ValueError(f"two services have the same {field}: {value}")
+                seen.add(value)
+        return self
+
+
+def _field_names(location: tuple[str | int, ...]) -> list[str]:
+    """Valid keys at the place where ``location``'s last part is not one."""
+    model: Any = HostSpec
+    for part in location[:-1]:
+        if isinstance(part, int):
+            continue
+        annotation = model.model_fields[part].annotation
+        model = next(
+            candidate
+            for candidate in (annotation, *getattr(annotation, "__args__", ()))
+            if hasattr(candidate, "model_fields")
+        )
+    return sorted(model.model_fields)
+
+
+def _explain(host: str, error: ValidationError) -> list[str]:
+    lines = []
+    for problem in error.errors():
+        location = problem["loc"]
+        path = "/".join(str(part) for part in location)
+        message = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "extra_forbidden":
+            names = _field_names(location)
+            near = difflib.get_close_matches(str(location[-1]), names, n=1, cutoff=0.5)
+            message = "unknown key" + (f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(names)}")
+        elif problem["type"] != "value_error":
+            message = f"{message[0].lower()}{message[1:]} (found {problem['input']!r})"
+        lines.append(f"{host}: {path or 'hermes_services'}: {message}")
+    return lines
+
+
+def parse_host_spec(host: str, data: Mapping[str, object]) -> HostSpec:
+    """Read the ``hermes_*`` keys of a host's data; all other keys are pyinfra's business.
+
+    Raises:
+        InventoryError: One line per problem: host, path, rule, and the nearest valid key for an unknown one.
+    """
+    own = {key: value for key, value in data.items() if key.startswith("hermes_")}
+    try:
+        return HostSpec.model_validate(own)
+    except ValidationError as error:
+        raise InventoryError("\n".join(_explain(host, error))) from error

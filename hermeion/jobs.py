@@ -1,0 +1,156 @@
+"""Long work on a host runs as a job: a transient systemd unit that outlives the connection.
+
+A job's script prints ``##total BYTES``, ``##progress DONE TOTAL`` and ``##note TEXT`` for people who wait; all other
+output is kept for the day it fails. The next run attaches to a job that is still running.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import shlex
+from collections import deque
+
+from hermeion.records import Record
+
+FOLDER = "/run/hermeion/jobs"
+"""On tmpfs and private: a job's script may hold a token for as long as it runs."""
+
+
+class HostFile(Record):
+    """A file to write on a host, atomically."""
+
+    path: str
+    content: str
+    mode: str = "0644"
+    owner: str = "root:root"
+
+
+def write_files(files: tuple[HostFile, ...] | list[HostFile]) -> str:
+    """A script that writes each file that differs: private temporary file, then rename."""
+    lines = [
+        "put() { # $1 = path, $2 = mode, $3 = owner, $4 = content in base64",
+        '  [ -d "${1%/*}" ] || mkdir -p -m 0755 "${1%/*}"',
+        '  t=$(umask 077; mktemp "$1.XXXXXX") && printf %s "$4" | base64 -d > "$t" && chmod "$2" "$t" && chown "$3" "$t" &&',
+        '    sync "$t" && mv -fT "$t" "$1" || { rm -f "$t"; return 1; }',
+        "}",
+    ]
+    for file in files:
+        content = base64.b64encode(file.content.encode()).decode()
+        lines.append(f"put {shlex.quote(file.path)} {file.mode} {file.owner} {content}")
+    return "\n".join(lines) + "\n"
+
+
+def start_script(job: str, script: str) -> str:
+    """Start a job, or attach to the one of the same name that is running. Goes over standard input."""
+    body = base64.b64encode(script.encode()).decode()
+    unit = f"hermeion-{job}"
+    return f"""set -eu
+umask 077
+install -d -m 0711 /run/hermeion
+install -d -m 0700 {FOLDER}
+cd {FOLDER}
+state=$(systemctl show -p ActiveState --value {unit}.service)
+case $state in active|activating) exit 0 ;; esac
+systemctl reset-failed {unit}.service 2>/dev/null || true
+rm -f {job}.log {job}.status
+printf %s {body} | base64 -d > {job}.sh
+cat > {job}.run <<'END'
+cd {FOLDER}
+sh {job}.sh > {job}.log 2>&1
+echo $? > {job}.status.new
+rm -f {job}.sh
+mv {job}.status.new {job}.status
+END
+: > {job}.log
+systemd-run --quiet --collect --unit={unit} --description="Hermeion: {job}" /bin/sh {FOLDER}/{job}.run
+"""
+
+
+def poll_script(job: str, offset: int) -> str:
+    """Print the job's output from byte ``offset`` on, then ``@=`` with the log's size and the job's status."""
+    return f"""cd {FOLDER}
+state=$(systemctl show -p ActiveState --value hermeion-{job}.service)
+ended=$(cat {job}.status 2>/dev/null)
+[ -n "$ended" ] || [ "$state" != inactive ] || ended=killed
+size=$(stat -c %s {job}.log)
+tail -c +{offset + 1} {job}.log | head -c $((size - {offset}))
+printf '\\n@=%s %s\\n' "$size" "$ended"
+"""
+
+
+class JobLog:
+    """What a job has printed so far.
+
+    Attributes:
+        done: Bytes done, or 0.
+        total: Bytes in all, or 0 when nobody said.
+        note: The latest note.
+        tail: The last lines that were not meant for the progress display.
+        offset: Bytes of the log read so far.
+        status: Exit status as text, ``killed``, or ``""`` while the job runs.
+    """
+
+    def __init__(self) -> None:
+        self.done = 0
+        self.total = 0
+        self.note = ""
+        self.tail: deque[str] = deque(maxlen=15)
+        self.offset = 0
+        self.status = ""
+        self._partial = ""
+        self._layers: dict[str, tuple[int, int]] = {}
+
+    def feed(self, lines: list[str]) -> None:
+        """Take the lines of one poll. The last one tells the log's size and, once the job has ended, its status."""
+        *body, last = lines
+        size, _, self.status = last.removeprefix("@=").partition(" ")
+        self.offset = int(size)
+        # The poll adds a newline of its own, so an empty last line means that the log ended with a whole line.
+        partial = body.pop() if body else ""
+        if body:
+            body[0] = self._partial + body[0]
+            self._partial = partial
+        else:
+            self._partial += partial
+        if self.status and self._partial:
+            body.append(self._partial)
+        for line in body:
+            self._line(line)
+
+    def _line(self, line: str) -> None:
+        if line.startswith("##progress "):
+            done, total, *_ = line.split()[1:]
+            self.done, self.total = int(done), int(total)
+        elif line.startswith("##total "):
+            self.total = int(line.split()[1])
+        elif line.startswith("##note "):
+            self.note = line[7:]
+        elif line.startswith(('{"status":', '{"errorDetail":')):
+            self._docker(line)
+        elif line.startswith(("dlstatus:", "pmstatus:")):
+            _, _, percent, text = line.split(":", 3)
+            self.note = f"{float(percent):.0f} % {text}"
+        elif line.strip():
+            self.tail.append(line)
+
+    def _docker(self, line: str) -> None:
+        """One line of the Docker API's pull stream."""
+        try:
+            event = json.loads(line)
+        except ValueError:
+            self.tail.append(line)
+            return
+        if "error" in event:
+            self.tail.append(str(event["error"]))
+        layer, status = event.get("id", ""), event.get("status", "")
+        detail = event.get("progressDetail") or {}
+        if status == "Downloading" and detail.get("total"):
+            self._layers[layer] = (detail["current"], detail["total"])
+        elif status in {"Download complete", "Pull complete"} and layer in self._layers:
+            total = self._layers[layer][1]
+            self._layers[layer] = (total, total)
+            if all(a == b for a, b in self._layers.values()):
+                self.note = "unpacking"
+        self.done = sum(current for current, _ in self._layers.values())
+        self.total = max(self.total, sum(total for _, total in self._layers.values()))

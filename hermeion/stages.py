@@ -1,0 +1,109 @@
+"""Which stages of a host are not yet as planned, each with its reasons. No reason at all: nothing to do."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Literal
+
+from hermeion.container_runtime import CA_PATH, merged_daemon_json, registry_ca_path
+from hermeion.inventory import HostSpec
+from hermeion.plans import Plan, Service
+from hermeion.probe import Probe
+from hermeion.records import Record
+from hermeion.render import render_files
+
+StageName = Literal["driver", "runtime", "cache", "service"]
+STAGES: tuple[StageName, ...] = ("driver", "runtime", "cache", "service")
+
+
+class Stages(Record):
+    """Reasons by stage, in the order of the stages."""
+
+    driver: tuple[str, ...] = ()
+    runtime: tuple[str, ...] = ()
+    cache: tuple[str, ...] = ()
+    service: tuple[str, ...] = ()
+
+    @property
+    def pending(self) -> dict[str, tuple[str, ...]]:
+        """The stages that have something to do."""
+        return {name: reasons for name in STAGES if (reasons := getattr(self, name))}
+
+
+def sha256(text: str) -> str:
+    """Hash of a text, hexadecimal."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _differs(probe: Probe, path: str, content: str, mode: str) -> bool:
+    there = probe.files.get(path)
+    return there is None or (there.sha256, there.mode) != (sha256(content), mode)
+
+
+def _runtime(spec: HostSpec, plan: Plan, probe: Probe, ca: str | None) -> tuple[str, ...]:
+    reasons = []
+    if not probe.docker:
+        reasons.append("Docker does not answer")
+    if not probe.compose:
+        reasons.append("Docker Compose is missing")
+    if "nvidia-container-toolkit-base" not in probe.packages:
+        reasons.append("the NVIDIA container toolkit is missing")
+    if merged_daemon_json(plan.host, probe.daemon_json) is not None:
+        reasons.append("CDI is off in /etc/docker/daemon.json")
+    if ca is not None:
+        paths = [CA_PATH, *filter(None, [registry_ca_path(spec.hermes_mirrors)])]
+        reasons += [f"{path} differs" for path in paths if _differs(probe, path, ca, "644")]
+    unlisted = {gpu.uuid for service in plan.services for gpu in service.gpus} - probe.cdi_devices
+    if unlisted:
+        reasons.append("no CDI specification lists the planned GPUs")
+    return tuple(reasons)
+
+
+def _service(service: Service, probe: Probe, templates: Path) -> list[str]:
+    name = service.name
+    if not service.is_final:
+        return [f"{name}: not deployed yet"]
+    release = probe.releases.get(name, ("none", {}))[0]
+    if release != service.release_id:
+        return [f"{name}: release {service.release_id} is planned, {release} is current"]
+    reasons = []
+    if service.image.reference not in probe.images:
+        reasons.append(f"{name}: image {service.image.digest} is missing")
+    for file in render_files(service, templates):
+        paths = [f"{service.folder}/current/{file.path}"]
+        if file.path == service.unit:
+            paths.append(f"/etc/systemd/system/{file.path}")
+        reasons += [f"{name}: {path} was changed" for path in paths if _differs(probe, path, file.content, file.mode)]
+    keys = probe.files.get(f"/etc/hermeion/{name}/api-keys")
+    if keys is None or keys.mode != "600":
+        reasons.append(f"{name}: /etc/hermeion/{name}/api-keys is missing or open to others")
+    unit = probe.units.get(service.unit)
+    if unit is None or unit.active != "active" or unit.sub != "running":
+        reasons.append(f"{name}: the unit is {unit.active if unit else 'missing'}")
+    elif unit.enabled != "enabled":
+        reasons.append(f"{name}: the unit is {unit.enabled}")
+    running = {c.release for c in probe.containers if c.service == name and c.state == "running"}
+    if running != {service.release_id}:
+        reasons.append(f"{name}: no container of release {service.release_id} is running")
+    return reasons
+
+
+def find_stages(spec: HostSpec, plan: Plan, probe: Probe, *, templates: Path, ca: str | None) -> Stages:
+    """Compare a plan with what the host is like.
+
+    Args:
+        ca: The certificates of ``hermes_mirrors/ca``, as text.
+    """
+    weights = [
+        f"{service.variant} is {probe.weights.get(service.snapshot, 'missing')}"
+        for service in plan.services
+        if probe.weights.get(service.snapshot) != "complete"
+    ]
+    reasons = [reason for service in plan.services for reason in _service(service, probe, templates)]
+    return Stages(
+        driver=() if plan.driver.action == "leave alone" else (plan.driver.reason,),
+        runtime=_runtime(spec, plan, probe, ca) if plan.services else (),
+        cache=tuple(weights),
+        service=tuple(reasons),
+    )
