@@ -38,7 +38,6 @@ def apply(target: Target) -> None:
     operations.reboot_unless(
         name="Driver: load it, by a reboot if it must be",
         ready=why_not,
-        boot=lambda: observe(target.host, spec).boot,
         timeout=spec.hermes_driver.reboot_timeout,
         reason="the driver does not answer",
     )

@@ -75,7 +75,11 @@ def decide_driver(spec: DriverSpec, host: Host, probe: Probe, needed_branch: int
             f"{name}: drivers are installed on Debian 12 and 13 (x86_64); this is {probe.os_id} "
             f"{probe.os_version} ({probe.machine}). Install driver {needed_branch} by hand, reboot, run again."
         )
-    foreign = sorted(package for package in probe.packages if package.startswith(("nvidia-smi", "libnvidia-")))
+    foreign = sorted(
+        package
+        for package in probe.packages
+        if package.startswith(("nvidia-smi", "libnvidia-")) and not package.startswith("libnvidia-container")
+    )
     if foreign:
         raise PlacementError(
             f"{name}: {', '.join(foreign[:3])} from another source is installed and no driver answers. "

@@ -17,7 +17,9 @@ from hermeion.records import Record
 from hermeion.variants import CatalogEntry
 
 ServiceName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
-ImageReference = Annotated[str, StringConstraints(pattern=r"^[a-z0-9._/-]+:[\w][\w.-]{0,127}(@sha256:[0-9a-f]{64})?$")]
+ImageReference = Annotated[
+    str, StringConstraints(pattern=r"^([\w.-]+:\d+/)?[a-z0-9._/-]+:[\w][\w.-]{0,127}(@sha256:[0-9a-f]{64})?$")
+]
 AbsolutePath = Annotated[str, StringConstraints(pattern=r"^/[\w./+-]+$")]
 
 
@@ -45,7 +47,7 @@ class ServiceSpec(Record):
         "official image at `engine_version`. A name without registry comes from `hermes_mirrors.registry`.",
         examples=["vllm/vllm-openai:v0.33.0@sha256:…"],
     )
-    context: Literal["max"] | int = Field(
+    context: Literal["max"] | Annotated[int, Field(ge=1)] = Field(
         default="max",
         description="Context in tokens. `max`: as much as fits, up to what the model was made for.",
         examples=[32768],
@@ -58,7 +60,7 @@ class ServiceSpec(Record):
         ge=1,
         description="Requests served at the same time. None: the engine's default for the GPU.",
     )
-    gpus: Literal["auto"] | int | tuple[str, ...] = Field(
+    gpus: Literal["auto"] | Annotated[int, Field(ge=1)] | tuple[str, ...] = Field(
         default="auto",
         description="GPUs: `auto` (as few as serve the wanted context), a number, or a list of UUIDs.",
         examples=[2],
@@ -182,20 +184,37 @@ def _field_names(location: tuple[str | int, ...]) -> list[str]:
     return sorted(model.model_fields)
 
 
-def _explain(host: str, error: ValidationError) -> list[str]:
-    lines = []
+def _path(data: Any, location: tuple[str | int, ...]) -> str:
+    """The place in the inventory, without the names that pydantic gives to the branches of a union."""
+    parts = []
+    for part in location:
+        try:
+            data = data[part]
+        except (KeyError, IndexError, TypeError):
+            break
+        parts.append(str(part))
+    return "/".join(parts) or "hermes_services"
+
+
+def _explain(host: str, data: Mapping[str, object], error: ValidationError) -> list[str]:
+    messages: dict[str, list[str]] = {}
+    found: dict[str, str] = {}
     for problem in error.errors():
         location = problem["loc"]
-        path = "/".join(str(part) for part in location)
+        path = _path(data, location)
         message = problem["msg"].removeprefix("Value error, ")
-        if problem["type"] == "extra_forbidden":
+        if problem["type"] == "missing":
+            path = "/".join(str(part) for part in location)
+            message = "is missing"
+        elif problem["type"] == "extra_forbidden":
             names = _field_names(location)
             near = difflib.get_close_matches(str(location[-1]), names, n=1, cutoff=0.5)
             message = "unknown key" + (f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(names)}")
         elif problem["type"] != "value_error":
-            message = f"{message[0].lower()}{message[1:]} (found {problem['input']!r})"
-        lines.append(f"{host}: {path or 'hermes_services'}: {message}")
-    return lines
+            message = f"{message[0].lower()}{message[1:]}".replace("a valid tuple", "a list")
+            found[path] = f" (found {problem['input']!r})"
+        messages.setdefault(path, []).append(message)
+    return [f"{host}: {path}: {', or '.join(texts)}{found.get(path, '')}" for path, texts in messages.items()]
 
 
 def parse_host_spec(host: str, data: Mapping[str, object]) -> HostSpec:
@@ -208,4 +227,4 @@ def parse_host_spec(host: str, data: Mapping[str, object]) -> HostSpec:
     try:
         return HostSpec.model_validate(own)
     except ValidationError as error:
-        raise InventoryError("\n".join(_explain(host, error))) from error
+        raise InventoryError("\n".join(_explain(host, own, error))) from error

@@ -1,7 +1,8 @@
 """How many bytes a service takes on each GPU, before anything runs.
 
 The terms follow vLLM's own start-up (``gpu_worker.py: determine_available_memory``). The constants were fitted on
-47 start-up logs of vLLM 0.19.0 on H100s, whose KV cache the formula gives to 0.45 % on average.
+start-up logs of vLLM 0.19.0 on H100s; the KV cache of the 26 with a dense model the formula gives to 0.5 % on average
+and 0.17 GiB at most (tests/unit/test_memory.py).
 """
 
 from __future__ import annotations

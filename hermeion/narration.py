@@ -74,7 +74,7 @@ def _finish(state: State) -> None:
             NOTES.setdefault(name, f"{name}: could not connect")
         elif host in state.failed_hosts:
             NOTES.setdefault(name, f"{name}: failed, see above")
-    if NOTES and state.current_stage == StateStage.Disconnect:
+    if NOTES:
         print("--> Not served:", file=sys.stderr)
         for note in NOTES.values():
             print("    " + note.replace("\n", "\n    "), file=sys.stderr)

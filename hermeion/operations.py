@@ -15,10 +15,14 @@ from pyinfra.context import state as context_state
 from hermeion import narration
 from hermeion.facts import run
 from hermeion.jobs import JobLog, poll_script, start_script
+from hermeion.probe import boot_script
 
 POLL_SECONDS = 0.5
 LOST_SECONDS = 300
 """How long a job is waited for whose host does not answer any more."""
+
+SETTLE_SECONDS = 120
+"""How long a rebooted host may take from its first answer until its driver is up."""
 
 
 def fail_here(message: str) -> StringCommand:
@@ -79,47 +83,55 @@ def job(job: str, label: str, script: Callable[[], str]) -> Generator[StringComm
 
 
 @operation(is_idempotent=False)
-def reboot_unless(
-    ready: Callable[[], str | None], boot: Callable[[], str], timeout: int, reason: str
-) -> Generator[StringCommand, None, None]:
+def reboot_unless(ready: Callable[[], str | None], timeout: int, reason: str) -> Generator[StringCommand, None, None]:
     """Reboot and wait, unless ``ready`` gives ``None``.
 
     Args:
         ready: Asks the host; ``None`` when no reboot is needed, else why.
-        boot: Asks the host for the identity of its boot.
         timeout: Seconds to wait for the host to come back.
+        reason: What a message says when the reboot did not help.
     """
-    host = context_host
+    host, state = context_host, context_state
     yield StringCommand("sync")
     why = ready()
     if why is None:
         return
-    before = boot()
+    before = _boot()
     narration.say(host, f"  rebooting: {why}")
-    yield StringCommand("systemd-run", "--quiet", "--on-active=1", "systemctl", "reboot")
+    # A moment later, so that this command still gets its answer; the timer's usual accuracy is a minute.
+    delayed = ["--on-active=1", "--timer-property=AccuracySec=100ms"]
+    yield StringCommand("systemd-run", "--quiet", *delayed, "systemctl", "reboot")
     begun = time.monotonic()
-    gevent.sleep(3)
-    while time.monotonic() - begun < timeout:
-        host.disconnect()
-        with gevent.Timeout(15, exception=False):
-            host.connect(show_errors=False)
-        if host.connected and _new_boot(boot, before):
-            narration.say(host, f"  back after {time.monotonic() - begun:.0f} s")
-            break
+    now = before
+    while now in {before, ""}:
+        if time.monotonic() - begun > timeout:
+            yield fail_here(
+                f"{host.name}: did not come back within {timeout} s of its reboot. Look at its console; run again "
+                "when it is up (hermes_driver/reboot_timeout sets the wait)."
+            )
+            return
         gevent.sleep(1)
-    else:
-        yield fail_here(
-            f"{host.name}: did not come back within {timeout} s of its reboot. Look at its console; run again "
-            "when it is up (hermes_driver/reboot_timeout sets the wait)."
-        )
-        return
-    if why := ready():
+        now = _boot()
+        if not now:
+            host.disconnect()
+            with gevent.Timeout(15, exception=False):
+                host.connect(show_errors=False)
+    run(state, host, "systemctl is-system-running --wait", timeout=SETTLE_SECONDS)
+    narration.say(host, f"  back after {time.monotonic() - begun:.0f} s")
+    settled = time.monotonic()
+    while (why := ready()) and time.monotonic() - settled < SETTLE_SECONDS:
+        gevent.sleep(1)
+    if why:
         yield fail_here(f"{host.name}: {reason} even after the reboot: {why}")
 
 
-def _new_boot(boot: Callable[[], str], before: str) -> bool:
+def _boot() -> str:
+    """Identity of the host's boot, or ``""`` while it does not answer."""
+    if not context_host.connected:
+        return ""
     try:
-        now = boot()
-    except Exception:  # still going down, or not up yet
-        return False
-    return bool(now) and now != before
+        with gevent.Timeout(15):
+            ok, lines, _ = run(context_state, context_host, boot_script())
+    except (Exception, gevent.Timeout):  # noqa: BLE001  # going down, or not up yet: many kinds of errors
+        return ""
+    return lines[0] if ok and lines else ""

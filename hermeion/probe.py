@@ -113,7 +113,14 @@ class Probe(Record):
 def probe_script() -> str:
     """The script, with the fields of ``nvidia-smi`` filled in."""
     text = files("hermeion").joinpath("probe.sh").read_text()
-    return text.replace("@SMI_FIELDS@", ",".join(SMI_FIELDS))
+    return text.replace("@SMI_FIELDS@", ",".join(SMI_FIELDS)).replace("@BOOT@", boot_script())
+
+
+def boot_script() -> str:
+    """Prints the identity of the host's boot: its boot id, and the birth of the first process where several systems
+    share one kernel.
+    """
+    return """echo "$(cat /proc/sys/kernel/random/boot_id)/$(sed 's/.*) //' /proc/1/stat | cut -d' ' -f20)\""""
 
 
 def _sections(lines: Iterable[str]) -> dict[str, tuple[int, list[str]]]:

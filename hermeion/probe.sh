@@ -10,8 +10,7 @@ have() { command -v "$1" >/dev/null 2>&1; }
 os() {
   sed -n 's/^\(ID\|VERSION_ID\|VERSION_CODENAME\)=/\1=/p' /etc/os-release
   echo "kernel=$(uname -r)"; echo "machine=$(uname -m)"; echo "uid=$(id -u)"
-  # A new boot has a new boot id; where the kernel is shared with others, the first process is younger.
-  echo "boot=$(cat /proc/sys/kernel/random/boot_id)/$(sed 's/.*) //' /proc/1/stat | cut -d' ' -f20)"
+  echo "boot=$(@BOOT@)"
   for tool in curl wget systemctl apt-get; do have "$tool" && echo "tool=$tool"; done
   if [ -d /sys/firmware/efi/efivars ]; then
     od -An -tu1 -j4 -N1 /sys/firmware/efi/efivars/SecureBoot-* | sed 's/ *//; s/^/secure_boot=/'

@@ -1,0 +1,5 @@
+"""``python -m hermeion``."""
+
+from hermeion.cli import main
+
+main()
