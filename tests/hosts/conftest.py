@@ -1,0 +1,118 @@
+"""The hosts of an inventory as testinfra sees them, and the plans that lie on them.
+
+Nothing of Hermeion is imported: whoever made the plan does not judge it.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import pytest
+import testinfra
+
+PLANS = "/opt/hermeion/*/current/plan.json"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--inventory", help="pyinfra inventory whose hosts are verified")
+    parser.addoption("--only-host", action="append", default=[], help="verify this host alone; may be repeated")
+
+
+@cache
+def inventory_hosts(inventory: str, only: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    """Data of the inventory's hosts by name, through pyinfra's own reading of it."""
+    command = [sys.executable, "-m", "pyinfra", inventory, "debug-inventory", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    if done.returncode:
+        raise pytest.UsageError(f"{inventory} cannot be read:\n{done.stderr.strip()}")
+    hosts = {row["name"]: row["data"] for row in json.loads(done.stdout)}
+    if unknown := set(only) - set(hosts):
+        raise pytest.UsageError(f"not in {inventory}: {', '.join(sorted(unknown))}; there are {', '.join(hosts)}")
+    return {name: data for name, data in hosts.items() if not only or name in only}
+
+
+@cache
+def connect(name: str, inventory: str, only: tuple[str, ...]) -> Any:
+    """A testinfra host that shares one SSH connection among all its commands."""
+    data = inventory_hosts(inventory, only)[name]
+    user = data.get("ssh_user")
+    address = f"{user + '@' if user else ''}{data.get('ssh_hostname', name)}:{data.get('ssh_port', 22)}"
+    options = ["ControlMaster=auto", "ControlPersist=60s", "ControlPath=~/.ssh/hermeion-%C", "BatchMode=yes"]
+    if known_hosts := data.get("ssh_known_hosts_file"):
+        options.append(f"UserKnownHostsFile={known_hosts}")
+    options.append(f"StrictHostKeyChecking={data.get('ssh_strict_host_key_checking', 'accept-new')}")
+    return testinfra.get_host(
+        f"ssh://{address}",
+        ssh_identity_file=data.get("ssh_key"),
+        ssh_extra_args=" ".join(f"-o {option}" for option in options),
+        sudo=bool(data.get("_sudo")),
+    )
+
+
+def plans_of(name: str, inventory: str, only: tuple[str, ...]) -> list[dict[str, Any]]:
+    """The plans of the services that are current on a host."""
+    host = connect(name, inventory, only)
+    text = host.run(f"for plan in {PLANS}; do [ -f $plan ] && tr -d '\\n' < $plan && echo; done; true").stdout
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    inventory = metafunc.config.getoption("--inventory")
+    if not inventory:
+        raise pytest.UsageError("say which hosts: --inventory inventories/lab.py (or: hermeion verify INVENTORY)")
+    only = tuple(metafunc.config.getoption("--only-host"))
+    names = inventory_hosts(inventory, only)
+    if "plan" in metafunc.fixturenames:
+        cases = [(name, plan) for name in names for plan in plans_of(name, inventory, only)]
+        ids = [f"{name}-{plan['name']}" for name, plan in cases]
+        metafunc.parametrize(("host_name", "plan"), cases, ids=ids, scope="session")
+    elif "host_name" in metafunc.fixturenames:
+        metafunc.parametrize("host_name", list(names), scope="session")
+
+
+@pytest.fixture
+def host(host_name: str, request: pytest.FixtureRequest) -> Any:
+    """The host under test."""
+    config = request.config
+    return connect(host_name, config.getoption("--inventory"), tuple(config.getoption("--only-host")))
+
+
+@pytest.fixture
+def data(host_name: str, request: pytest.FixtureRequest) -> Mapping[str, Any]:
+    """The host's data in the inventory."""
+    config = request.config
+    return inventory_hosts(config.getoption("--inventory"), tuple(config.getoption("--only-host")))[host_name]
+
+
+class Api:
+    """The service's HTTP interface, asked on the host itself. The key never leaves the host."""
+
+    def __init__(self, host: Any, plan: Mapping[str, Any]) -> None:
+        self.host, self.base = host, f"http://127.0.0.1:{plan['port']}"
+        self.keys = f"/etc/hermeion/{plan['name']}/api-keys"
+
+    def ask(self, path: str, body: object = None, *, key: bool = True) -> tuple[int, Any]:
+        """HTTP status and parsed JSON (or text) of an answer."""
+        curl = f"curl -sS -m 120 -K - -w '\\n%{{http_code}}' {self.base}{path}"
+        if body is not None:
+            curl += f" -H 'Content-Type: application/json' -d {shlex.quote(json.dumps(body))}"
+        header = f'printf \'header = "Authorization: Bearer %s"\' "$(head -n 1 {self.keys})"' if key else "printf ''"
+        done = self.host.run(f"{header} | {curl}")
+        text, _, status = done.stdout.rpartition("\n")
+        assert status.isdigit(), f"{path}: {done.stderr.strip() or done.stdout}"
+        try:
+            return int(status), json.loads(text)
+        except ValueError:
+            return int(status), text
+
+
+@pytest.fixture
+def api(host: Any, plan: Mapping[str, Any]) -> Api:
+    """The service's HTTP interface."""
+    return Api(host, plan)
