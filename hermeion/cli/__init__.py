@@ -24,9 +24,13 @@ app.command()(verify)
 
 def main() -> None:
     """Run the command line; a user's mistake ends with one message and its exit code, never a traceback."""
-    from hermeion.cli import lab  # noqa: PLC0415  # the Docker SDK is slow to import and only the lab needs it
+    # The Docker SDK is slow to import and only the lab needs it.
+    if not {"plan", "verify"} & set(sys.argv[1:2]):
+        from hermeion.cli import lab  # noqa: PLC0415
+        from hermeion.cli.demo import demo  # noqa: PLC0415
 
-    app.add_typer(lab.app, name="lab")
+        app.add_typer(lab.app, name="lab")
+        app.command()(demo)
     try:
         app()
     except HermeionError as error:
