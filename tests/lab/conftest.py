@@ -1,0 +1,145 @@
+"""A lab of its own for the tests, raised once and taken down at the end, and the ways to drive it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LAB = "test"
+HOSTS = {"gpu-1": "1xL40S", "gpu-2": "none", "gpu-3": "2xRTX4090"}
+INVENTORY = "inventories/lab.py"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished command."""
+
+    code: int
+    text: str
+    report: dict[str, Any] = field(default_factory=dict)
+
+
+def hermeion(*arguments: str, timeout: int = 1500) -> Run:
+    """The command line, as a user runs it."""
+    done = subprocess.run(
+        [sys.executable, "-m", "hermeion", *arguments],
+        cwd=ROOT,
+        env=os.environ | {"HERMEION_LAB": LAB, "COLUMNS": "200"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+    return Run(done.returncode, done.stdout + done.stderr)
+
+
+@dataclass(frozen=True)
+class Lab:
+    """The lab that stands, as ``lab.json`` tells it."""
+
+    data: dict[str, Any]
+
+    def pyinfra(self, inventory: Path | str, *options: str, timeout: int = 1200) -> Run:
+        """The main command, as a user types it."""
+        report = Path(os.environ["PYTEST_TMP"]) / "report.json"
+        report.unlink(missing_ok=True)
+        done = subprocess.run(
+            [str(Path(sys.executable).with_name("pyinfra")), str(inventory), "deploys/hermes.py", *options],
+            cwd=ROOT,
+            env=os.environ | {"HERMEION_LAB": LAB, "HERMEION_REPORT": str(report)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        found = json.loads(report.read_text()) if report.exists() else {}
+        return Run(done.returncode, done.stdout, found)
+
+    def host(self, name: str) -> dict[str, Any]:
+        """A host's entry."""
+        return next(host for host in self.data["hosts"] if host["name"] == name)
+
+    def ssh(self, name: str, command: str, *, check: bool = True) -> str:
+        """Standard output of a command on a host."""
+        host = self.host(name)
+        options = [f"UserKnownHostsFile={self.data['known_hosts']}", "BatchMode=yes", "ConnectTimeout=20"]
+        arguments = ["ssh", "-i", self.data["key"], "-p", str(host["port"])]
+        arguments += [part for option in options for part in ("-o", option)]
+        done = subprocess.run(
+            [*arguments, f"root@{host['address']}", command], capture_output=True, text=True, timeout=300, check=False
+        )
+        if check and done.returncode:
+            raise AssertionError(f"{name}: {command!r} ended with {done.returncode}: {done.stdout}{done.stderr}")
+        return done.stdout
+
+    def hub(self, method: str, path: str, body: object = None) -> httpx.Response:
+        """A request to the lab's Hub."""
+        mirrors = self.data["mirrors"]
+        import ssl  # noqa: PLC0415
+
+        context = ssl.create_default_context(cafile=mirrors["ca"])
+        return httpx.request(method, mirrors["hub"] + path, json=body, verify=context, timeout=30)
+
+    def inventory(self, folder: Path, only: str, **changes: Any) -> Path:
+        """An inventory of one host of the lab with other data, beside the lab's own."""
+        text = (ROOT / INVENTORY).read_text()
+        path = folder / "changed.py"
+        path.write_text(
+            text
+            + f"\n_changes = {changes!r}\n"
+            + f"lab = [(name, data | _changes) for name, data in lab if name in {only.split(',')!r}]\n"
+        )
+        return path
+
+    def service(self, **changes: Any) -> list[dict[str, Any]]:
+        """The lab's service with other keys."""
+        model = self.data["models"][0]["name"]
+        image = self.data["images"]["vllm"]
+        base = {"name": "hermes", "model": model, "engine_version": "0.32.0", "image": image, "sequences": 64}
+        return [base | changes]
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """The lab, raised; it is taken down when the tests end, and what it leaves is looked for."""
+    os.environ["PYTEST_TMP"] = str(tmp_path_factory.mktemp("lab"))
+    if shutil.which("docker") is None:
+        pytest.fail("tests/lab need Docker: make test installs it, or run pytest tests/unit")
+    hosts = [part for name, gpus in HOSTS.items() for part in ("--host", f"{name}={gpus}")]
+    hermeion("lab", "down", "--name", LAB)  # what a killed run may have left
+    raised = hermeion("lab", "up", "--name", LAB, *hosts)
+    assert raised.code == 0, raised.text
+    data = json.loads(hermeion("lab", "status", "--name", LAB, "--json").text)
+    yield Lab(data)
+    lowered = hermeion("lab", "down", "--name", LAB)
+    assert lowered.code == 0, lowered.text
+    kinds = (["ps", "-a"], ["network", "ls"], ["volume", "ls"])
+    for kind in kinds:
+        command = ["docker", *kind, "-q", "--filter", f"label=org.hermeion.lab={LAB}"]
+        left = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        assert left == "", f"hermeion lab down left something: docker {' '.join(kind)}: {left}"
+
+
+@pytest.fixture
+def hub_faults(lab: Lab) -> Iterator[Any]:
+    """Turn on faults of the lab's Hub; they are off again after the test."""
+
+    def turn_on(**knobs: Any) -> None:
+        assert lab.hub("POST", "/_lab/knobs", knobs).status_code < 300
+
+    yield turn_on
+    lab.hub("DELETE", "/_lab/knobs")

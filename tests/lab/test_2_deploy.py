@@ -1,0 +1,181 @@
+"""The whole way on real hosts: bare, applied, applied again, broken, applied again. The tests build on each other."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from tests.lab.conftest import INVENTORY, LAB, ROOT, Lab, hermeion
+
+STARTED = (
+    "docker inspect -f '{{.State.StartedAt}} {{.Id}}' hermeion-hermes; "
+    "systemctl show -p ActiveEnterTimestamp,InvocationID hermeion-hermes docker; cat /proc/1/stat | cut -d' ' -f22"
+)
+SERVED = ("--limit", "gpu-1", "--limit", "gpu-2")
+
+
+def test_dry_run_on_bare_hosts(lab: Lab) -> None:
+    """--dry shows the plan of a bare host and the refusal of another, and changes nothing."""
+    before = lab.ssh("gpu-1", "dpkg-query -W; ls -a /opt /etc /srv")
+    run = lab.pyinfra(INVENTORY, "--dry", "-y", *SERVED)
+    assert run.code == 0, run.text
+    assert "[gpu-1] hermes: tiny-llama on 1 × NVIDIA L40S (0000:" in run.text
+    assert "[gpu-1] driver: no driver answers; branch 580 (LTS) with the open kernel module" in run.text
+    assert "[gpu-1] cache: tiny-llama is missing" in run.text
+    assert "[gpu-2] refused: gpu-2: no NVIDIA GPU on the PCI bus." in run.text
+    assert before == lab.ssh("gpu-1", "dpkg-query -W; ls -a /opt /etc /srv")
+
+
+def test_plan_command_on_bare_hosts(lab: Lab) -> None:
+    """hermeion plan shows the same, and its exit code says that a host is refused."""
+    run = hermeion("plan", INVENTORY, "--limit", "gpu-1")
+    assert run.code == 2, run.text
+    assert "NVIDIA L40S" in run.text
+    assert hermeion("plan", INVENTORY, "--limit", "gpu-2").code == 1
+
+
+def test_killed_run_is_taken_up_by_the_next(lab: Lab) -> None:
+    """A run that is killed while the image is pulled leaves a job on the host; the next run finishes the deploy."""
+    command = [str(Path(sys.executable).with_name("pyinfra")), INVENTORY, "deploys/hermes.py", "-y", "--limit", "gpu-1"]
+    killed = subprocess.Popen(
+        command, cwd=ROOT, env=os.environ | {"HERMEION_LAB": LAB}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    assert killed.stdout is not None
+    seen = b""
+    for line in killed.stdout:
+        seen += line
+        if b"image vllm/vllm-openai" in line and b" of " in line:
+            break
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    killed.stdout.close()
+    assert b"Service: image of hermes" in seen, seen.decode()
+    assert lab.ssh("gpu-1", "systemctl is-active hermeion-image-hermes.service").strip() == "active"
+    run = lab.pyinfra(INVENTORY, "-y", *SERVED)
+    assert set(run.report["failed"]) == {"gpu-2"}, run.text
+    assert run.code == 1, run.text
+    assert "Driver" not in run.report["seconds"], "the driver stage was done already"
+    assert "--> Not served:\n    gpu-2: no NVIDIA GPU on the PCI bus." in run.text
+
+
+def test_verify_passes(lab: Lab) -> None:
+    """hermeion verify finds the host as planned."""
+    run = hermeion("verify", INVENTORY, "gpu-1")
+    assert run.code == 0, run.text
+    assert " passed" in run.text
+
+
+def test_twice_is_once(lab: Lab) -> None:
+    """The second run executes no operation, restarts nothing, and says so in one line."""
+    before = lab.ssh("gpu-1", STARTED)
+    run = lab.pyinfra(INVENTORY, "-y", "--limit", "gpu-1")
+    assert run.code == 0, run.text
+    said = [line.strip() for line in run.text.splitlines() if "[gpu-1]" in line]
+    lines = [line for line in said if "Connected" not in line and "Ready:" not in line]
+    assert len(lines) == 1, run.text
+    assert lines[0].startswith("[gpu-1] nothing to do: hermes serves tiny-llama (release ")
+    assert "Starting operation" not in run.text
+    assert before == lab.ssh("gpu-1", STARTED)
+
+
+def test_dry_run_on_a_converged_host(lab: Lab) -> None:
+    """--dry on a converged host says that there is nothing to do; hermeion plan exits with 0."""
+    run = lab.pyinfra(INVENTORY, "--dry", "-y", "--limit", "gpu-1")
+    assert "[gpu-1] nothing to do: hermes serves tiny-llama (release " in run.text
+    assert hermeion("plan", INVENTORY, "--limit", "gpu-1").code == 0
+
+
+def test_probe_is_one_exec(lab: Lab) -> None:
+    """A run with nothing to do runs one command on the host."""
+    mark = lab.ssh("gpu-1", "date +%s").strip()
+    time.sleep(1)
+    lab.pyinfra(INVENTORY, "-y", "--limit", "gpu-1")
+    log = lab.ssh("gpu-1", f"journalctl -q -t sshd-session -t sshd --since @{int(mark) + 1} -o cat")
+    assert log.count("Accepted publickey") == 2, log  # the run's connection, and this question's
+
+
+def test_the_model_answers_with_thought_and_tool(lab: Lab) -> None:
+    """Real vLLM splits the thought off and parses the tool call."""
+    thought = chat(lab, {"messages": [{"role": "user", "content": "Who are you?"}], "temperature": 0,
+                         "chat_template_kwargs": {"thinking": True}})  # fmt: skip
+    assert thought["reasoning"]
+    assert "<think>" not in thought["content"]
+    plain = chat(lab, {"messages": [{"role": "user", "content": "Who are you?"}], "temperature": 0})
+    assert "tiny Llama" in plain["content"]
+    assert plain["reasoning"] is None
+
+
+def chat(lab: Lab, body: dict[str, object]) -> dict[str, str]:
+    """The message of a chat completion on gpu-1."""
+    text = json.dumps({"model": "hermes", "max_tokens": 200} | body).replace("'", "'\\''")
+    answer = lab.ssh(
+        "gpu-1",
+        'printf \'header = "Authorization: Bearer %s"\' "$(head -n 1 /etc/hermeion/hermes/api-keys)" | curl -sS -K - '
+        f"-H 'Content-Type: application/json' -d '{text}' http://127.0.0.1:8000/v1/chat/completions",
+    )
+    message: dict[str, str] = json.loads(answer)["choices"][0]["message"]
+    return message
+
+
+def test_a_changed_file_and_a_stopped_unit_are_repaired(lab: Lab) -> None:
+    """A file changed by hand and a stopped unit are named as reasons, and the next run repairs both."""
+    lab.ssh("gpu-1", "echo '# by hand' >> /opt/hermeion/hermes/current/compose.yaml; systemctl stop hermeion-hermes")
+    run = lab.pyinfra(INVENTORY, "-y", "--limit", "gpu-1")
+    assert run.code == 0, run.text
+    assert "[gpu-1] service: hermes: /opt/hermeion/hermes/current/compose.yaml was changed" in run.text
+    assert "[gpu-1] service: hermes: the unit is inactive" in run.text
+    assert hermeion("verify", INVENTORY, "gpu-1").code == 0
+
+
+def test_a_damaged_blob_is_fetched_again(lab: Lab) -> None:
+    """A truncated blob is noticed by the probe, fetched again and checked; the service is not restarted for it."""
+    blob = lab.ssh("gpu-1", "ls -S /srv/models/hub/models--*/blobs/* | head -n 1").strip()
+    before = lab.ssh("gpu-1", f"sha256sum < {blob}")
+    lab.ssh("gpu-1", f"truncate -s 1000 {blob}")
+    run = lab.pyinfra(INVENTORY, "-y", "--limit", "gpu-1")
+    assert "[gpu-1] cache: tiny-llama is damaged" in run.text
+    assert run.code == 0, run.text
+    assert before == lab.ssh("gpu-1", f"sha256sum < {blob}")
+    assert set(run.report["seconds"]) == {"Cache"}
+
+
+def test_a_release_that_does_not_start_is_taken_back(lab: Lab, tmp_path: Path) -> None:
+    """An option that the engine does not know: its last lines are shown, and the previous release serves again."""
+    before = lab.ssh("gpu-1", "readlink /opt/hermeion/hermes/current")
+    services = lab.service(extra_args={"no-such-option": 1})
+    run = lab.pyinfra(lab.inventory(tmp_path, "gpu-1", hermes_services=services), "-y")
+    assert run.code == 1, run.text
+    assert "does not answer; its last lines:" in run.text
+    assert "--no-such-option" in run.text
+    assert "serves again" in run.text
+    assert before == lab.ssh("gpu-1", "readlink /opt/hermeion/hermes/current")
+    assert lab.pyinfra(INVENTORY, "-y", "--limit", "gpu-1").code == 0
+    assert hermeion("verify", INVENTORY, "gpu-1").code == 0
+
+
+def test_a_reboot_brings_the_service_back(lab: Lab) -> None:
+    """After a reboot of the host the service comes back by itself, and the next run has nothing to do."""
+    lab.ssh("gpu-1", "systemctl reboot", check=False)
+    deadline = time.monotonic() + 180
+    while time.monotonic() < deadline:
+        time.sleep(2)
+        health = "curl -s -o /dev/null -w '%{http_code}' http://127.0.0.1:8000/health"
+        if lab.ssh("gpu-1", health, check=False) == "200":
+            break
+    run = lab.pyinfra(INVENTORY, "-y", "--limit", "gpu-1")
+    assert "nothing to do" in run.text
+    assert hermeion("verify", INVENTORY, "gpu-1").code == 0
+
+
+def test_no_secret_leaves_the_host(lab: Lab) -> None:
+    """The key is in no output of a run, and no temporary file lies around."""
+    key = lab.ssh("gpu-1", "head -n 1 /etc/hermeion/hermes/api-keys").strip()
+    run = lab.pyinfra(INVENTORY, "--dry", "-y", "--limit", "gpu-1", "-vvv")
+    assert len(key) > 30
+    assert key not in run.text
+    assert lab.ssh("gpu-1", "ls /tmp | grep -v ^systemd-private || true").strip() == ""
