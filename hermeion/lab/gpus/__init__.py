@@ -1,0 +1,1 @@
+"""Simulated GPUs: recorded forms of real boards, sets of them, and the PCI tree a set shows."""

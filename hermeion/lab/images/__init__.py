@@ -1,0 +1,1 @@
+"""Dockerfiles and their context folders, as package data."""

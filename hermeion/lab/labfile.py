@@ -1,0 +1,84 @@
+"""``lab.json``: what a lab says about itself to inventories, tests and people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from hermeion.errors import LabError
+
+from .paths import StatePaths, state_root, write_atomically
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class HostEntry(_Record):
+    """A host and where sshd listens."""
+
+    name: str
+    address: str
+    port: int
+    gpus: str
+
+
+class ModelEntry(_Record):
+    """A model on the lab's Hub, with the figures a catalogue needs."""
+
+    name: str
+    repo: str
+    revision: str
+    bytes: int
+    layers: int
+    hidden: int
+    intermediate: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    vocab: int
+    max_context: int
+    parameters: int
+    tied_embeddings: bool
+
+
+class LabFile(_Record):
+    """The whole file. ``images`` and ``models`` are empty until they have been built."""
+
+    name: str
+    user: str
+    key: str
+    known_hosts: str
+    hosts: list[HostEntry]
+    mirrors: dict[str, Any]
+    images: dict[str, str]
+    models: list[ModelEntry]
+
+
+def write_lab_file(lab: LabFile, state: StatePaths) -> None:
+    """Write ``lab.json`` atomically."""
+    write_atomically(state.lab_file, lab.model_dump_json(indent=2) + "\n")
+
+
+def read_lab_file(name: str) -> LabFile:
+    """The file of the lab called ``name``.
+
+    Raises:
+        LabError: There is no such lab, or its file is not one of this version.
+    """
+    state = StatePaths.of(name)
+    try:
+        return LabFile.model_validate_json(state.lab_file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        message = f"no lab named {name!r} is up ({state.lab_file} is not there): run hermeion lab up --name {name}"
+        raise LabError(message) from error
+    except ValidationError as error:
+        message = f"{state.lab_file} is not a lab of this version: {error}\nRun hermeion lab up --name {name} again."
+        raise LabError(message) from error
+
+
+def list_labs() -> list[str]:
+    """Names of labs that have state on this machine."""
+    root = state_root()
+    return sorted(path.name for path in root.iterdir() if path.is_dir()) if root.is_dir() else []

@@ -1,0 +1,1 @@
+"""The tiny model that the lab trains for itself."""

@@ -1,0 +1,101 @@
+"""The tiny model: trained in the engine image, described for a catalogue, served by the lab's Hub."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import struct
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from docker.errors import ContainerError
+
+from hermeion.errors import LabError
+
+from .cache import ensure_entry, hash_folder, hash_of
+from .daemon import LABEL
+from .engine import SITE
+from .labfile import ModelEntry
+from .progress import Report
+
+if TYPE_CHECKING:
+    import docker
+
+NAME = "tiny-llama"
+REPOSITORY = f"hermeion-lab/{NAME}"
+_CODE = Path(__file__).parent / "model"
+
+
+def ensure_model(client: docker.DockerClient, image: str, site: Path, report: Report) -> Path:
+    """The model's folder, trained now if its code or its conversations have changed.
+
+    Raises:
+        LabError: It does not learn its answers, or the training cannot run; carries the last lines.
+    """
+    key = hash_of(hash_folder(_CODE), image, site.name)
+
+    def make(part: Path) -> None:
+        with report.stage("training the tiny model"):
+            _train(client, image, site, part)
+
+    return ensure_entry("model", key, make)
+
+
+def _train(client: docker.DockerClient, image: str, site: Path, out: Path) -> None:
+    try:
+        client.containers.run(
+            image,
+            ["sh", "-c", "python3 /code/train.py /out && chmod -R a+rX /out && chown -R $(stat -c %u:%g /out) /out"],
+            environment={"HF_HUB_OFFLINE": "1", "PYTHONDONTWRITEBYTECODE": "1"},
+            volumes={
+                str(site): {"bind": SITE, "mode": "ro"},
+                str(_CODE): {"bind": "/code", "mode": "ro"},
+                str(out): {"bind": "/out", "mode": "rw"},
+            },
+            network_mode="none",
+            labels={LABEL: "build"},
+            remove=True,
+            stderr=True,
+        )
+    except ContainerError as error:
+        said = error.stderr.decode(errors="replace") if isinstance(error.stderr, bytes) else str(error.stderr)
+        message = f"the tiny model could not be trained:\n    {said.strip()[-1500:]}"
+        raise LabError(message) from error
+
+
+def revision_of(folder: Path) -> str:
+    """40 hexadecimal digits from the names and contents of the model's files, as a commit would have."""
+    digest = hashlib.sha1(usedforsecurity=False)
+    for path in sorted(folder.iterdir()):
+        digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def describe_model(folder: Path) -> ModelEntry:
+    """The figures of the model's own files; nothing is written down twice."""
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    return ModelEntry(
+        name=NAME,
+        repo=REPOSITORY,
+        revision=revision_of(folder),
+        bytes=sum(path.stat().st_size for path in folder.iterdir()),
+        layers=config["num_hidden_layers"],
+        hidden=config["hidden_size"],
+        intermediate=config["intermediate_size"],
+        heads=config["num_attention_heads"],
+        kv_heads=config["num_key_value_heads"],
+        head_dim=config["head_dim"],
+        vocab=config["vocab_size"],
+        max_context=config["max_position_embeddings"],
+        parameters=_parameters(folder / "model.safetensors"),
+        tied_embeddings=config["tie_word_embeddings"],
+    )
+
+
+def _parameters(path: Path) -> int:
+    """Weights in a safetensors file, from its header."""
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        header = json.loads(file.read(length))
+    return sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
