@@ -73,12 +73,11 @@ class Wanted:
         ca, key = _files(host.name, own)
         return cls(spec=own, ca=ca, apt_key=key, token=os.environ.get("HF_TOKEN"))
 
-    def refused(self, host: Host, message: str) -> str:
+    def refused(self, host: Host, message: str) -> None:
         """Remember and show why a host is refused."""
         narration.NOTES[host.name] = message
         narration.keep(host, {"refused": message})
-        narration.say(host, presentation.refusal(message))
-        return message
+        narration.say(host, presentation.refusal(message.removeprefix(f"{host.name}: ")))
 
 
 def _read(host: str, key: str, path: str | None) -> str | None:

@@ -62,7 +62,7 @@ def _pins_are_pins(service: Service, path: str) -> Iterator[Finding]:
         yield Finding(severity="error", subject=f"{path}/revision", message=f"not a commit: {service.revision}")
     if service.image.digest and not re.fullmatch(r"sha256:[0-9a-f]{64}", service.image.digest):
         yield Finding(severity="error", subject=f"{path}/image", message=f"not a digest: {service.image.digest}")
-    if service.config.get("trust-remote-code"):
+    if any(key.replace("_", "-") == "trust-remote-code" for key in service.config):
         yield Finding(severity="error", subject=f"{path}/config", message="trust-remote-code is never set")
 
 

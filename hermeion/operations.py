@@ -32,9 +32,9 @@ def fail_here(message: str) -> StringCommand:
 
 
 @operation()
-def refuse(message: str) -> Generator[StringCommand, None, None]:
-    """Fail this host with a message, before anything was changed on it."""
-    yield StringCommand("echo", QuoteString(message), ">&2;", "exit", "1")
+def refuse() -> Generator[StringCommand, None, None]:
+    """Fail this host before anything was changed on it. Its message was printed when the plan was made."""
+    yield StringCommand("exit", "1")
 
 
 def follow(job: str, label: str) -> str | None:

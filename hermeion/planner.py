@@ -78,7 +78,7 @@ def check_inventory(host: str, spec: HostSpec) -> None:
                 f"{path}/engine_version: vLLM {version} is not one of those that were checked: "
                 f"{', '.join(vllm.VERSIONS)}."
             )
-        ours = sorted(OUR_OPTIONS & {option.lstrip("-") for option in service.extra_args})
+        ours = sorted(OUR_OPTIONS & {option.lstrip("-").replace("_", "-") for option in service.extra_args})
         if ours:
             raise InventoryError(f"{path}/extra_args: {ours[0]!r} is not for extra_args to set.")
 
@@ -86,7 +86,10 @@ def check_inventory(host: str, spec: HostSpec) -> None:
 def _gpu_sets(spec: ServiceSpec, free: Sequence[Gpu], current: Service | None) -> list[tuple[Gpu, ...]]:
     """The sets of GPUs to try, fewest first; the set that serves now stands before others of its size."""
     if isinstance(spec.gpus, tuple):
-        return [tuple(gpu for gpu in free if gpu.uuid in spec.gpus)]
+        named = tuple(gpu for gpu in free if gpu.uuid in spec.gpus)
+        return [named if len(named) == len(set(spec.gpus)) else ()]
+    # A GPU on which others hold more than the engine leaves comes last; a display's few megabytes move nothing.
+    free = sorted(free, key=lambda gpu: gpu.free < gpu.memory * vllm.UTILISATION)
     counts = [1, 2, 4, 8] if spec.gpus == "auto" else [int(spec.gpus)]
     models = list(dict.fromkeys(gpu.model for gpu in free))
     sets = []
@@ -212,7 +215,7 @@ def _place(
     for variant in variants:
         for gpus in _gpu_sets(spec, free, current):
             option = f"{variant.name} on {len(gpus)} × {gpus[0].model if gpus else 'no such GPU'}"
-            result = _try(spec, variant, gpus) if gpus else "none of the GPUs named is here and free"
+            result = _try(spec, variant, gpus) if gpus else "not all of the GPUs named are here and free"
             if isinstance(result, str):
                 rejections.append(Rejection(service=spec.name, option=option, reason=result))
             else:

@@ -12,6 +12,12 @@ from hermeion.gpus import SMI_FIELDS, SmiGpu, parse_nvidia_smi
 from hermeion.records import Record
 
 
+SECTIONS = frozenset(
+    {"os", "pci", "smi", "dpkg", "docker", "daemon.json", "cdi", "disks", "weights", "files", "releases", "units"}
+)
+"""What an answer has, whole: each section of the script prints its status whatever happened in it."""
+
+
 class PciDevice(Record):
     """A PCI device of NVIDIA's. ``device_id`` and ``pci_class`` are hexadecimal without ``0x``."""
 
@@ -188,7 +194,7 @@ def parse_probe(lines: Iterable[str]) -> Probe:
         ProbeError: A section is missing or a line cannot be read; the message quotes it.
     """
     sections = _sections(lines)
-    missing = {"os", "pci", "smi", "dpkg", "docker", "disks", "units"} - set(sections)
+    missing = SECTIONS - set(sections)
     if missing:
         raise ProbeError(f"the probe's answer is incomplete: no section {', '.join(sorted(missing))}")
     body = {name: rows for name, (_, rows) in sections.items()}

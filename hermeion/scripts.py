@@ -175,6 +175,9 @@ if [ ! -x {venv}/bin/python ]; then
   fi
   rm -rf {venv}.new
   python3 -m venv {venv}.new
+  # pip 25 takes certificates through a library that refuses an index named by an IP address; its older way does not.
+  version=$({venv}.new/bin/pip --version | cut -d' ' -f2 | cut -d. -f1)
+  [ "$version" -lt 25 ] || export PIP_USE_DEPRECATED=legacy-certs
   {venv}.new/bin/pip install {pip} --require-hashes --only-binary=:all: -r {PULLER}/requirements.txt
   mv {venv}.new {venv}
 fi
@@ -255,7 +258,8 @@ wait_for_answer() {{
     answers && return 0
     now=$(date +%s)
     restarts=$(systemctl show -p NRestarts --value {unit})
-    echo "##note $((now - begun)) s; $(docker logs -n 1 hermeion-{service.name} 2>&1 | cut -c1-120 | tail -n 1)"
+    said=$(docker logs -n 1 hermeion-{service.name} 2>&1 | sed 's/^.*\.py:[0-9]*\] *//; /^Error response/d' | cut -c1-90)
+    echo "##note $((now - begun)) of at most {service.start_seconds} s${{said:+: $said}}"
     if [ "$restarts" -gt 0 ] || [ $((now - begun)) -gt {service.start_seconds} ]; then return 1; fi
     sleep 1
   done

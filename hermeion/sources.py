@@ -160,28 +160,41 @@ def read_answers(host: str, spec: HostSpec, service: Service, answers: dict[str,
             f"{host}: neither curl nor wget is here to ask the Hub and the registry before anything is changed. "
             "Install one (apt-get install -y curl ca-certificates), then run again."
         )
+    if missing := {"revision", "tree", "manifest"} - set(answers):
+        raise SourceError(
+            f"{host}: {service.name}: asking the Hub and the registry was cut short (no {', '.join(sorted(missing))}). "
+            "Nothing was changed; run again."
+        )
     hub = hub_url(spec)
     for name in ("revision", "tree"):
         _judge_hub(host, hub, service, answers[name])
     _judge_registry(host, service, answers["manifest"])
-    tree = json.loads(answers["tree"].body)
-    chosen = tuple(
-        HubFile(path=row["path"], size=row["size"], sha256=row.get("lfs", {}).get("oid"))
-        for row in tree
-        if row["type"] == "file" and _wanted(row["path"])
-    )
-    if not any(file.path.endswith(".safetensors") for file in chosen):
+    try:
+        sources = _read_bodies(answers)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SourceError(
+            f"{host}: {service.name}: the Hub {hub} or the registry {service.image.registry} answered something that "
+            f"is not its own ({error!r}). Look for a proxy or a login page in between."
+        ) from error
+    if not any(file.path.endswith(".safetensors") for file in sources.files):
         raise SourceError(
             f"{host}: {service.name}: {service.repo} has no .safetensors file in its top folder; vLLM reads no other "
             "form. Choose a repository with safetensors."
         )
-    manifest = answers["manifest"].body
-    platform = answers["platform"].body if answers.get("platform") else manifest
+    return sources
+
+
+def _read_bodies(answers: dict[str, Answer]) -> Sources:
+    manifest = answers.get("platform", answers["manifest"]).body
     return Sources(
         revision=json.loads(answers["revision"].body)["sha"],
-        files=chosen,
+        files=tuple(
+            HubFile(path=row["path"], size=row["size"], sha256=row.get("lfs", {}).get("oid"))
+            for row in json.loads(answers["tree"].body)
+            if row["type"] == "file" and _wanted(row["path"])
+        ),
         digest=f"sha256:{answers['manifest'].sha256}",
-        image_bytes=sum(layer["size"] for layer in json.loads(platform).get("layers", ())),
+        image_bytes=sum(layer["size"] for layer in json.loads(manifest).get("layers", ())),
     )
 
 

@@ -24,7 +24,7 @@ if command -v curl >/dev/null 2>&1; then
   }
 elif command -v wget >/dev/null 2>&1; then
   fetch() {
-    WGETRC="$dir/wgetrc$1" wget -q -S --tries=1 --timeout=20 --header="Accept: $2" -O "$dir/body" "$3" 2>"$dir/head"
+    WGETRC="$dir/wgetrc$1" wget -nv -S --tries=1 --timeout=20 --header="Accept: $2" -O "$dir/body" "$3" 2>"$dir/head"
     grep -v '^  ' "$dir/head" > "$dir/error"
     status=$(awk '$1 ~ /^HTTP\// { s = $2 } END { print s + 0 }' "$dir/head")
   }

@@ -61,13 +61,13 @@ class Variant(Record):
     shape: Shape
     tool_parser: str | None = None
     reasoning_parser: str | None = None
-    sampling: dict[str, float] = Field(default={})
+    sampling: dict[str, int | float] = Field(default={})
 
 
 class CatalogEntry(Shape):
     """An own model, as ``hermes_catalog`` in an inventory describes it."""
 
-    name: str = Field(description="Name that `hermes_services` uses.", examples=["my-llama"])
+    name: str = Field(description="Name that `hermes_services` uses.", pattern=r"^[\w.-]+$", examples=["my-llama"])
     repo: str = Field(
         description="Repository on the Hub (or the mirror).",
         pattern=r"^[\w.-]+/[\w.-]+$",
@@ -87,7 +87,7 @@ class CatalogEntry(Shape):
         description="vLLM's reasoning parser. `deepseek_v3` splits `<think>` off when the template's "
         "`thinking` is true. None: no splitting.",
     )
-    sampling: dict[str, float] = Field(
+    sampling: dict[str, int | float] = Field(
         default={}, description="Sampling defaults.", examples=[{"temperature": 0.6, "top_p": 0.95}]
     )
 

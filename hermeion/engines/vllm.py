@@ -33,7 +33,7 @@ MIN_DRIVER = 580
 
 MIN_CAPABILITY = (7, 5)
 
-KV_TOKENS = re.compile(r"GPU KV cache size: ([\d,]+) tokens")
+KV_TOKENS = re.compile(r"[GC]PU KV cache size: ([\d,]+) tokens")
 """Where the log tells the size of the KV cache; the CPU build prints the same words."""
 
 

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -38,12 +41,26 @@ def inventory_hosts(inventory: str, only: tuple[str, ...]) -> dict[str, dict[str
 
 
 @cache
+def sockets() -> Path:
+    """A private folder for the sockets of shared SSH connections. Its path is short: sockets' names have a limit."""
+    return Path(tempfile.mkdtemp(prefix="hv-"))
+
+
+def pytest_unconfigure() -> None:
+    """End the shared connections: nothing of a verification stays behind."""
+    if sockets.cache_info().currsize:
+        for socket in sockets().iterdir():
+            subprocess.run(["ssh", "-o", f"ControlPath={socket}", "-O", "exit", "x"], check=False, capture_output=True)
+        shutil.rmtree(sockets(), ignore_errors=True)
+
+
+@cache
 def connect(name: str, inventory: str, only: tuple[str, ...]) -> Any:
     """A testinfra host that shares one SSH connection among all its commands."""
     data = inventory_hosts(inventory, only)[name]
     user = data.get("ssh_user")
     address = f"{user + '@' if user else ''}{data.get('ssh_hostname', name)}:{data.get('ssh_port', 22)}"
-    options = ["ControlMaster=auto", "ControlPersist=60s", "ControlPath=~/.ssh/hermeion-%C", "BatchMode=yes"]
+    options = ["ControlMaster=auto", "ControlPersist=60s", f"ControlPath={sockets()}/%C", "BatchMode=yes"]
     if known_hosts := data.get("ssh_known_hosts_file"):
         options.append(f"UserKnownHostsFile={known_hosts}")
     options.append(f"StrictHostKeyChecking={data.get('ssh_strict_host_key_checking', 'accept-new')}")
@@ -57,8 +74,11 @@ def connect(name: str, inventory: str, only: tuple[str, ...]) -> Any:
 
 def plans_of(name: str, inventory: str, only: tuple[str, ...]) -> list[dict[str, Any]]:
     """The plans of the services that are current on a host."""
-    host = connect(name, inventory, only)
-    text = host.run(f"for plan in {PLANS}; do [ -f $plan ] && tr -d '\\n' < $plan && echo; done; true").stdout
+    command = f"for plan in {PLANS}; do [ -f $plan ] && tr -d '\\n' < $plan && echo; done; true"
+    try:
+        text = connect(name, inventory, only).run(command).stdout
+    except RuntimeError:  # unreachable: test_release fails for this host and says why, the others are looked at
+        return []
     return [json.loads(line) for line in text.splitlines()]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -41,6 +42,9 @@ def test_key_is_not_in_argv_inspect_or_log(host: Any, plan: Mapping[str, Any]) -
 
 def test_container_is_confined(host: Any, plan: Mapping[str, Any]) -> None:
     """The container runs as its own user, without capabilities, and cannot gain any."""
-    form = "{{.Config.User}} {{.HostConfig.CapDrop}} {{.HostConfig.SecurityOpt}} {{.HostConfig.Privileged}}"
-    found = host.check_output(f"docker inspect -f '{form}' hermeion-{plan['name']}")
-    assert "2000:0 [ALL] [no-new-privileges:true] false" == found
+    form = "{{.Config.User}} {{.HostConfig.CapDrop}} {{.HostConfig.Privileged}} {{json .HostConfig.SecurityOpt}}"
+    user, dropped, privileged, options = host.check_output(f"docker inspect -f '{form}' hermeion-{plan['name']}").split(
+        " ", 3
+    )
+    assert ("2000:0", "[ALL]", "false") == (user, dropped, privileged)
+    assert "no-new-privileges:true" in json.loads(options)

@@ -42,6 +42,6 @@ def test_chat_completion_answers(api: Any, plan: Mapping[str, Any]) -> None:
 def test_kv_cache_holds_what_was_planned(host: Any, plan: Mapping[str, Any]) -> None:
     """The engine printed at least the planned tokens of KV cache."""
     log = host.check_output(f"docker logs hermeion-{plan['name']} 2>&1")
-    printed = re.findall(r"GPU KV cache size: ([\d,]+) tokens", log)
+    printed = re.findall(r"[GC]PU KV cache size: ([\d,]+) tokens", log)
     assert printed, "the engine did not print its KV cache"
     assert int(printed[-1].replace(",", "")) >= plan["kv_tokens"]
