@@ -13,6 +13,9 @@ from collections import deque
 
 from hermeion.records import Record
 
+TAIL_LINES = 20
+"""Lines of a failed job that are shown."""
+
 FOLDER = "/run/hermeion/jobs"
 """On tmpfs and private: a job's script may hold a token for as long as it runs."""
 
@@ -95,7 +98,7 @@ class JobLog:
         self.done = 0
         self.total = 0
         self.note = ""
-        self.tail: deque[str] = deque(maxlen=15)
+        self.tail: deque[str] = deque(maxlen=TAIL_LINES)
         self.offset = 0
         self.status = ""
         self._partial = ""

@@ -79,7 +79,8 @@ def _finish(state: State) -> None:
         for note in NOTES.values():
             print("    " + note.replace("\n", "\n    "), file=sys.stderr)
     if report := os.environ.get("HERMEION_REPORT"):
-        data = {"hosts": PLANS, "seconds": STAGE_SECONDS, "failed": NOTES}
+        hosts = {host.name: PLANS[host.name] for host in state.inventory if host.name in PLANS}
+        data = {"hosts": hosts, "seconds": STAGE_SECONDS, "failed": NOTES}
         Path(report).write_text(json.dumps(data, indent=2))
 
 
@@ -98,10 +99,10 @@ def say(host: Host, text: str) -> None:
 
 
 class Progress:
-    """Prints what a job does: when something changes, and at most every ``interval`` seconds."""
+    """Prints what a job does: bytes every ``interval`` seconds, notes when they change or after ``patience`` ones."""
 
-    def __init__(self, host: Host, label: str, interval: float = 2.0) -> None:
-        self.host, self.label, self.interval = host, label, interval
+    def __init__(self, host: Host, label: str, interval: float = 2.0, patience: float = 10.0) -> None:
+        self.host, self.label, self.interval, self.patience = host, label, interval, patience
         self.begun = self.last = time.monotonic()
         self.shown = ""
 
@@ -110,14 +111,13 @@ class Progress:
         now = time.monotonic()
         if now - self.last < self.interval and not log.status:
             return
-        text = log.note
-        if log.total and log.done:
-            text = format_progress(log.done, log.total, now - self.begun)
-            if log.done >= log.total and log.note:
-                text = log.note
-        if text and text != self.shown:
-            say(self.host, f"  {self.label}: {text}")
-            self.shown, self.last = text, now
+        moving = 0 < log.done < log.total
+        text = format_progress(log.done, log.total, now - self.begun) if moving else log.note
+        if not text or (text == self.shown and (now - self.last < self.patience or log.status)):
+            return
+        after = "" if moving else f" ({format_seconds(now - self.begun)})"
+        say(self.host, f"  {self.label}: {text}{after}")
+        self.shown, self.last = text, now
 
 
 def keep(host: Host, data: dict[str, Any]) -> None:

@@ -62,7 +62,7 @@ def follow(job: str, label: str) -> str | None:
         return None
     if log.status == "killed":
         return f"{host.name}: {label}: the job was killed. Run again."
-    tail = "\n".join(list(log.tail)[-12:])
+    tail = "\n".join(log.tail)
     return f"{host.name}: {label} failed:\n{tail}"
 
 
@@ -132,6 +132,6 @@ def _boot() -> str:
     try:
         with gevent.Timeout(15):
             ok, lines, _ = run(context_state, context_host, boot_script())
-    except (Exception, gevent.Timeout):  # noqa: BLE001  # going down, or not up yet: many kinds of errors
+    except (Exception, gevent.Timeout):  # going down, or not up yet: many kinds of errors
         return ""
     return lines[0] if ok and lines else ""

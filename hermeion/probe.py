@@ -11,7 +11,6 @@ from hermeion.errors import ProbeError
 from hermeion.gpus import SMI_FIELDS, SmiGpu, parse_nvidia_smi
 from hermeion.records import Record
 
-
 SECTIONS = frozenset(
     {"os", "pci", "smi", "dpkg", "docker", "daemon.json", "cdi", "disks", "weights", "files", "releases", "units"}
 )

@@ -258,16 +258,16 @@ wait_for_answer() {{
     answers && return 0
     now=$(date +%s)
     restarts=$(systemctl show -p NRestarts --value {unit})
-    said=$(docker logs -n 1 hermeion-{service.name} 2>&1 | sed 's/^.*\.py:[0-9]*\] *//; /^Error response/d' | cut -c1-90)
-    echo "##note $((now - begun)) of at most {service.start_seconds} s${{said:+: $said}}"
+    said=$(docker logs -n 1 hermeion-{service.name} 2>&1 | sed 's/^.*\\.py:[0-9]*\\] *//; /^Error response/d' | cut -c1-90)
+    echo "##note ${{said:-starting}}"
     if [ "$restarts" -gt 0 ] || [ $((now - begun)) -gt {service.start_seconds} ]; then return 1; fi
     sleep 1
   done
 }}
 switch releases/{service.release_id}
-if wait_for_answer; then echo "##note answers after $(($(date +%s) - begun)) s"; exit 0; fi
+if wait_for_answer; then echo "##note answers"; exit 0; fi
 echo "the engine of release {service.release_id} does not answer; its last lines:"
-journalctl -q -u {unit} -o cat -n 40 | grep -v '^ *$' | tail -n 12
+journalctl -q -u {unit} -o cat -n 200 | sed -n 's/^hermeion-{service.name} *| *//p' | tail -n 12
 if [ -n "$previous" ] && [ "$previous" != releases/{service.release_id} ]; then
   begun=$(date +%s)
   switch "$previous"

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hermeion.errors import LabError
-from hermeion.lab import fleet
+from hermeion.lab import fleet, teardown
 from hermeion.lab.hosts import LabHost, parse_host
 from hermeion.lab.labfile import LabFile, read_lab_file
 from hermeion.lab.progress import Report
@@ -85,8 +85,8 @@ def down(
     """Take a lab down; what was built for it stays in the cache."""
     report = Report()
     if everything:
-        fleet.lower_all(report)
-    elif not fleet.lower_lab(name, report):
+        teardown.lower_all(report)
+    elif not teardown.lower_lab(name, report):
         typer.echo(f"no lab named {name!r} is up: nothing to do")
 
 

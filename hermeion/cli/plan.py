@@ -17,27 +17,33 @@ NOTHING_TO_DO, REFUSED, PENDING = 0, 1, 2
 
 
 def _table(hosts: dict[str, dict[str, Any]]) -> Table:
-    table = Table(title="Plan", show_lines=True)
-    for column in ("host", "service", "variant", "GPUs", "context", "KV cache", "to do"):
+    table = Table(title="Plan", title_justify="left")
+    for column in ("host", "service", "variant", "GPUs", "context × requests", "KV cache", "to do"):
         table.add_column(column, overflow="fold")
     for name, host in hosts.items():
         if "refused" in host:
-            table.add_row(name, "–", "–", "–", "–", "–", f"[red]refused:[/red] {host['refused']}")
+            table.add_row(name, "–", "–", "–", "–", "–", "[red]refused[/red]")
             continue
-        todo = "\n".join(f"{stage}: {reason}" for stage, rs in host["pending"].items() for reason in rs)
+        todo = ", ".join(host["pending"]) or "[green]nothing[/green]"
         for service in host["plan"]["services"]:
-            gpus = service["gpus"]
-            per_token = service["memory"]["kv_per_token"]
+            gpus, tokens = service["gpus"], service["kv_tokens"]
             table.add_row(
                 name,
-                f"{service['name']}\n127.0.0.1:{service['port']}",
-                f"{service['variant']}\n{service['engine']} {service['engine_version']}",
+                service["name"],
+                service["variant"],
                 f"{len(gpus)} × {gpus[0]['model']}",
                 f"{service['context']} × {service['sequences']}",
-                f"{service['kv_tokens']} tokens\n{format_bytes(service['kv_tokens'] * per_token)} per GPU",
-                todo or "[green]nothing[/green]",
+                f"{tokens} tokens, {format_bytes(tokens * service['memory']['kv_per_token'])}",
+                todo,
             )
     return table
+
+
+def _reasons(host: dict[str, Any]) -> list[tuple[str, str]]:
+    """Stage and reason for everything that would be done or is refused."""
+    if "refused" in host:
+        return [("refused", host["refused"])]
+    return [(stage, reason) for stage, reasons in host["pending"].items() for reason in reasons]
 
 
 def plan(
@@ -58,6 +64,10 @@ def plan(
     else:
         console = Console()
         console.print(_table(report["hosts"]))
+        for name, host in report["hosts"].items():
+            for stage, reason in _reasons(host):
+                text = reason.removeprefix(f"{name}: ")
+                console.print(f"{name}  {stage}: {text}", markup=False, highlight=False, soft_wrap=True)
         for name, note in report["failed"].items():
             if name not in report["hosts"]:
                 console.print(f"[red]{note}[/red]", soft_wrap=True)

@@ -1,0 +1,1 @@
+"""Pins and figures, each with its source."""

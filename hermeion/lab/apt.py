@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import platform
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from docker.errors import ContainerError
 
 from hermeion.errors import LabError
 
 from .cache import ensure_entry, hash_folder, hash_of
-from .daemon import LABEL
+from .daemon import BUILD
 from .gpus.sets import forms_csv
 from .progress import Report
 
@@ -47,7 +47,11 @@ def _build(client: docker.DockerClient, image: str, out: Path, release: str) -> 
         client.containers.run(
             image,
             # The recorded forms belong to the lab's GPUs; the package that needs them gets them from there.
-            ["sh", "-c", "mkdir /packages && cp -r /source/. /packages/ && cp /forms.csv /packages/ && sh /packages/build"],
+            [
+                "sh",
+                "-c",
+                "mkdir /packages && cp -r /source/. /packages/ && cp /forms.csv /packages/ && sh /packages/build",
+            ],
             environment={
                 "DRIVER": DRIVER_VERSION,
                 "TOOLKIT": TOOLKIT_VERSION,
@@ -60,11 +64,12 @@ def _build(client: docker.DockerClient, image: str, out: Path, release: str) -> 
                 str(out): {"bind": "/out", "mode": "rw"},
             },
             network_mode="none",
-            labels={LABEL: "build"},
+            labels=BUILD,
             remove=True,
             stderr=True,
         )
     except ContainerError as error:
-        said = error.stderr.decode(errors="replace") if isinstance(error.stderr, bytes) else str(error.stderr)
+        # The stubs say text; the SDK gives bytes.
+        said = cast("bytes", error.stderr).decode(errors="replace")
         message = f"building the apt repository failed:\n    {said.strip()[-1500:]}"
         raise LabError(message) from error

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from docker.models.containers import Container
 
 LABEL = "org.hermeion.lab"  # value: the lab's name, or "image" on images
+BUILD = {LABEL: "-build"}  # containers that only make something; no lab can have that name
 
 
 def connect() -> docker.DockerClient:

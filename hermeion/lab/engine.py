@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import httpx
 from docker.errors import ContainerError
@@ -14,12 +15,13 @@ from docker.errors import ContainerError
 from hermeion.errors import LabError
 
 from .cache import ensure_entry, hash_of
-from .daemon import LABEL
+from .daemon import BUILD, LABEL
 from .mirrors import registry_of, trust
-from .oci import Compressed, Layer, Registry, make_config, make_manifest, rewrite_export, write_folder
+from .oci import Compressed, Layer, make_config, make_manifest, rewrite_export, write_folder
 from .paths import StatePaths
 from .pip import find_links, run_quietly, uv_program
 from .progress import Report
+from .registry import Registry
 
 if TYPE_CHECKING:
     import docker
@@ -30,7 +32,7 @@ TAG = f"v{VERSION}"
 TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
 SITE = "/usr/local/lib/python3.11/dist-packages"  # Debian 12's own Python looks here
 REQUIREMENTS = Path(__file__).parent / "images" / "engine" / "requirements.txt"
-_RECIPE = "1"  # raise it when the code here changes what is built
+_RECIPE = "2"  # raise it when the code here changes what is built
 # What is specific to a machine without GPU lives here, so that the rendered configuration is the one for GPUs.
 ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -100,14 +102,16 @@ def _strip(target: Path) -> None:
 
 def _compile(client: docker.DockerClient, image: str, target: Path) -> None:
     # unchecked-hash: valid whatever the files' times, and the same bytes every time.
-    command = ["python3", "-m", "compileall", "-q", "-j0", "--invalidation-mode", "unchecked-hash", SITE]
+    command = ["python3", "-m", "compileall", "-q", "-f", "-j0", "--invalidation-mode", "unchecked-hash", SITE]
     try:
         client.containers.run(
             image,
             ["sh", "-c", f"{' '.join(command)}; chown -R $(stat -c %u:%g {SITE}) {SITE}"],
+            # What the compiler itself imports must not be written with a time in it.
+            environment={"PYTHONDONTWRITEBYTECODE": "1", "PYTHONHASHSEED": "0"},
             volumes={str(target): {"bind": SITE, "mode": "rw"}},
             network_mode="none",
-            labels={LABEL: "build"},
+            labels=BUILD,
             remove=True,
         )
     except ContainerError as error:
@@ -162,9 +166,10 @@ def _publish(
 
 
 def _push_root(client: docker.DockerClient, image: str, registry: Registry) -> Layer:
-    container = client.containers.create(image, ["true"], labels={LABEL: "build"}, network_mode="none")
+    container = client.containers.create(image, ["true"], labels=BUILD, network_mode="none")
     try:
-        export = iter(container.export(chunk_size=1 << 20))
+        # The stubs call the chunks text; they are bytes.
+        export = cast("Iterator[bytes]", container.export(chunk_size=1 << 20))
         return registry.push_layer(Compressed(lambda file: rewrite_export(export, file)))
     finally:
         container.remove(force=True)

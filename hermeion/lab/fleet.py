@@ -1,26 +1,23 @@
-"""Raise a lab, change it, and take it down without leaving anything."""
+"""Raise a lab, change its hosts, and reach them."""
 
 from __future__ import annotations
 
 import ipaddress
 import os
-import shutil
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
-
-from docker.errors import APIError, NotFound
 
 from hermeion.errors import LabError
 
 from . import apt, engine, hosts, mirrors, tiny, wheels
-from .cache import remove_cache
 from .daemon import LABEL, connect, find_containers, resource_name
 from .images.build import ensure_image
 from .keys import ensure_certificates, ensure_ssh_key
-from .labfile import HostEntry, LabFile, list_labs, read_lab_file, write_lab_file
+from .labfile import HostEntry, LabFile, read_lab_file, write_lab_file
 from .network import FIRST_HOST, ensure_network
 from .paths import StatePaths, write_atomically
 from .progress import Report
+from .teardown import remove_host, remove_volume
 
 if TYPE_CHECKING:
     import docker
@@ -102,34 +99,34 @@ def _ensure_hosts(
     report: Report,
 ) -> list[HostEntry]:
     standing = {str(c.labels[f"{LABEL}.host"]): c for c in find_containers(client, lab, "host")}
-    gpus = {host.name: host.gpus.text for host in wanted}
+    marks = {host.name: hosts.host_labels(lab, host, state) for host in wanted}
     for name, container in list(standing.items()):
-        if gpus.get(name) != container.labels.get(f"{LABEL}.gpus"):
+        if name not in marks or not marks[name].items() <= container.labels.items():
             report.line(f"removing host {name} ({container.labels.get(f'{LABEL}.gpus')})")
-            _remove_host(client, lab, name, container, state)
+            remove_host(client, lab, name, container, state)
             del standing[name]
     taken = {address for c in standing.values() if (address := _address(c, lab))}
     free = (str(subnet[place]) for place in range(FIRST_HOST, subnet.num_addresses - 1))
     booting: list[tuple[hosts.LabHost, Container, str]] = []
     for host in wanted:
-        container = standing.get(host.name)
-        address = _address(container, lab) if container is not None else ""
-        if container is None:
+        if host.name in standing:
+            container = standing[host.name]
+            address = _address(container, lab)
+            if container.status != "running":
+                container.start()
+        else:
             address = next(candidate for candidate in free if candidate not in taken)
             taken.add(address)
+            remove_volume(client, resource_name(lab, f"{host.name}-docker"))  # of a host that was half removed
             hosts.create_volume(client, lab, host.name)
             container = hosts.create_host(client, lab, host, address, image, state)
-        elif container.status != "running":
-            container.start()
         booting.append((host, container, address))
     with report.stage(f"booting {', '.join(host.name for host in wanted)}"):
         for _, container, _ in booting:
             if hosts.wait_for_boot(container) == "degraded":
                 report.line(f"  {container.name}: failed units: {hosts.failed_units(container)}")
     _write_known_hosts(booting, state)
-    return [
-        HostEntry(name=host.name, address=address, port=22, gpus=host.gpus.text) for host, _, address in booting
-    ]
+    return [HostEntry(name=host.name, address=address, port=22, gpus=host.gpus.text) for host, _, address in booting]
 
 
 def _address(container: Container, lab: str) -> str:
@@ -144,75 +141,6 @@ def _write_known_hosts(booting: list[tuple[hosts.LabHost, Container, str]], stat
         public = (state.host(host.name) / "ssh_host_ed25519_key.pub").read_text(encoding="ascii").split()
         lines.append(f"{address},{host.name} {public[0]} {public[1]}\n")
     write_atomically(state.known_hosts, "".join(lines))
-
-
-def _remove_host(
-    client: docker.DockerClient, lab: str, name: str, container: Container, state: StatePaths
-) -> None:
-    _stop_nested(container)
-    container.remove(force=True, v=True)
-    _remove_volume(client, resource_name(lab, f"{name}-docker"))
-    shutil.rmtree(state.host(name), ignore_errors=True)
-
-
-def _stop_nested(container: Container) -> None:
-    """Stop it without a restart: the policy would bring a host back between kill and remove."""
-    try:
-        container.update(restart_policy={"Name": "no"})
-        container.kill()
-    except APIError:
-        pass  # not running: nothing to stop
-
-
-def _remove_volume(client: docker.DockerClient, name: str) -> None:
-    try:
-        client.volumes.get(name).remove(force=True)
-    except NotFound:
-        pass
-
-
-def lower_lab(name: str, report: Report) -> bool:
-    """Remove everything of one lab but the caches; False if there was nothing."""
-    state = StatePaths.of(name)
-    client = connect()
-    containers = find_containers(client, name)
-    volumes = client.volumes.list(filters={"label": f"{LABEL}={name}"})
-    networks = client.networks.list(filters={"label": f"{LABEL}={name}"})
-    found = bool(containers or volumes or networks or state.root.exists())
-    for container in containers:
-        report.line(f"removing {container.name}")
-        _stop_nested(container)
-        try:
-            container.remove(force=True, v=True)
-        except NotFound:
-            continue
-    for volume in volumes:
-        volume.remove(force=True)
-    for network in networks:
-        network.remove()
-    shutil.rmtree(state.root, ignore_errors=True)
-    return found
-
-
-def lower_all(report: Report) -> None:
-    """Remove every lab, every image with our label, and the caches."""
-    client = connect()
-    standing = {str(c.labels[LABEL]) for c in client.containers.list(all=True, filters={"label": LABEL})}
-    for name in sorted(set(list_labs()) | standing):
-        if name == "build":
-            continue
-        report.line(f"taking down the lab {name}")
-        lower_lab(name, report)
-    images = client.images.list(all=False, filters={"label": f"{LABEL}=image"})
-    for image in images:
-        client.images.remove(image.id, force=True)
-    for tag in ("hermeion-lab-base:trixie", "hermeion-lab-base:bookworm"):
-        try:
-            client.images.remove(tag, force=True)
-        except NotFound:
-            continue
-    remove_cache()
-    report.line(f"removed {len(images)} images and the cache")
 
 
 def host_states(lab: LabFile) -> dict[str, str]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import shlex
 import time
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from docker.errors import APIError
 
@@ -68,9 +69,21 @@ def create_host(
         container.put_archive("/", make_archive(_identity(lab, host, state)))
         container.start()
     except APIError as error:
-        message = f"the host {host.name} cannot be made: {error}. Remove what is left of it with: hermeion lab down"
+        with suppress(APIError):  # a host without its keys must not be taken for one by the next run
+            client.api.remove_container(resource_name(lab, host.name), force=True)
+        message = f"the host {host.name} cannot be made: {error}. Try: hermeion lab down, then up again."
         raise LabError(message) from error
     return container
+
+
+def host_labels(lab: str, host: LabHost, state: StatePaths) -> dict[str, str]:
+    """Labels of a host's container; one that has others is not the host that is wanted."""
+    key = state.key.with_suffix(".pub").read_bytes()
+    return labels(lab, "host") | {
+        f"{LABEL}.host": host.name,
+        f"{LABEL}.gpus": host.gpus.text,
+        f"{LABEL}.key": hashlib.sha256(key).hexdigest()[:16],  # the state, and the key with it, may have been lost
+    }
 
 
 def create_volume(client: docker.DockerClient, lab: str, host: str) -> None:
@@ -96,16 +109,17 @@ def _create(
     )
     # The SDK has no word for the command line's systempaths=unconfined: nothing in /proc hidden or read-only.
     settings["MaskedPaths"] = settings["ReadonlyPaths"] = []
-    endpoint = client.api.create_endpoint_config(ipv4_address=address)
+    # Any: the stubs of create_networking_config want one endpoint where the SDK wants a mapping.
+    endpoints: Any = {resource_name(lab, "net"): client.api.create_endpoint_config(ipv4_address=address)}
     made = client.api.create_container(
         image,
         name=resource_name(lab, host.name),
         hostname=host.name,
-        labels=labels(lab, "host") | {f"{LABEL}.host": host.name, f"{LABEL}.gpus": host.gpus.text},
+        labels=host_labels(lab, host, state),
         environment={"container": "docker"},
         stop_signal="SIGRTMIN+3",
         host_config=settings,
-        networking_config=client.api.create_networking_config({resource_name(lab, "net"): endpoint}),
+        networking_config=client.api.create_networking_config(endpoints),
     )
     return client.containers.get(made["Id"])
 
@@ -142,14 +156,15 @@ def wait_for_boot(container: Container, seconds: float = BOOT_SECONDS) -> str:
             return words[0]
         time.sleep(0.2)
     log = tail_of_log(container)
-    message = f"{container.name} did not boot within {seconds:.0f} s: {said.strip()}\n{log}\nSee: docker logs {container.name}"
+    message = f"{container.name} did not boot within {seconds:.0f} s: {said.strip()}\n{log}\nSee: docker logs "
+    message += str(container.name)
     raise LabError(message)
 
 
 def run_inside(container: Container, script: str) -> tuple[int, str]:
     """Run a shell script in a container; its exit status and output."""
     result = container.exec_run(["sh", "-c", script])
-    return int(result.exit_code), bytes(result.output).decode(errors="replace")
+    return int(result.exit_code or 0), cast("bytes", result.output).decode(errors="replace")
 
 
 def failed_units(container: Container) -> str:

@@ -24,9 +24,7 @@ def ensure_ssh_key(path: Path, comment: str) -> str:
         private_text = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
         )
-        public_text = key.public_key().public_bytes(
-            serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
-        )
+        public_text = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
         write_atomically(public, public_text + f" {comment}\n".encode())
         write_atomically(path, private_text, 0o600)
     return public.read_text(encoding="ascii").strip()

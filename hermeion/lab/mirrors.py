@@ -122,7 +122,8 @@ def _create(
         restart_policy={"Name": "unless-stopped"},
         init=True,
     )
-    endpoint = client.api.create_endpoint_config(ipv4_address=address)
+    # Any: the stubs of create_networking_config want one endpoint where the SDK wants a mapping.
+    endpoints: Any = {resource_name(lab, "net"): client.api.create_endpoint_config(ipv4_address=address)}
     try:
         made = client.api.create_container(
             image,
@@ -130,7 +131,7 @@ def _create(
             hostname="services",
             labels=labels(lab, "services") | {f"{LABEL}.content": content},
             host_config=settings,
-            networking_config=client.api.create_networking_config({resource_name(lab, "net"): endpoint}),
+            networking_config=client.api.create_networking_config(endpoints),
             environment={"PYTHONDONTWRITEBYTECODE": "1"},
         )
         container = client.containers.get(made["Id"])

@@ -1,4 +1,4 @@
-"""Write an OCI image straight into a registry: layers as streams, nothing twice on disk.
+"""OCI images as values and streams: layers compressed while they are read, nothing twice on disk.
 
 ``docker import`` and ``docker push`` of 2.5 GB take a minute and a half, most of it gzip on one core; zstd with
 a stream into the registry takes a few seconds. Same content, same digest: entries are sorted, times are fixed.
@@ -18,8 +18,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
-
-import httpx
 
 from hermeion.errors import LabError
 
@@ -184,7 +182,7 @@ class Compressed:
             writer = _HashingWriter(cast("IO[bytes]", files[0]), self._advance)
             self._write(cast("IO[bytes]", writer))
             self._diff_id = writer.digest.hexdigest()
-        except BaseException as error:  # noqa: BLE001 - raised again in the reading thread
+        except BaseException as error:  # raised again in the reading thread
             self._failure = error
         finally:
             for file in files:
@@ -196,59 +194,6 @@ class Compressed:
     def _raise_failure(self) -> None:
         if self._failure is not None:
             raise self._failure
-
-
-class Registry:
-    """The part of the OCI distribution API that publishing an image needs."""
-
-    def __init__(self, client: httpx.Client, repository: str) -> None:
-        self._client = client
-        self._base = f"/v2/{repository}"
-
-    def has_manifest(self, reference: str) -> bool:
-        """Whether a manifest with this tag or digest is there."""
-        answer = self._client.head(f"{self._base}/manifests/{reference}", headers={"Accept": MANIFEST})
-        return answer.status_code == httpx.codes.OK
-
-    def push_layer(self, layer: Compressed) -> Layer:
-        """Upload a layer while it is being made; its digest is known only at the end.
-
-        Raises:
-            LabError: The registry refuses it.
-        """
-        where = self._expect(self._client.post(f"{self._base}/blobs/uploads/"), 202, "start of an upload")
-        headers = {"Content-Type": "application/octet-stream"}
-        sent = self._client.patch(where.headers["Location"], content=iter(layer), headers=headers)
-        done = layer.layer()
-        self._finish(self._expect(sent, 202, "layer"), done.digest)
-        return done
-
-    def push_blob(self, data: bytes) -> str:
-        """Upload a small blob; returns its digest."""
-        digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
-        where = self._expect(self._client.post(f"{self._base}/blobs/uploads/"), 202, "start of an upload")
-        self._finish(self._expect(self._client.patch(where.headers["Location"], content=data), 202, "blob"), digest)
-        return digest
-
-    def push_manifest(self, manifest: bytes, tag: str) -> str:
-        """Upload a manifest under a tag; returns its digest."""
-        answer = self._client.put(f"{self._base}/manifests/{tag}", content=manifest, headers={"Content-Type": MANIFEST})
-        self._expect(answer, 201, "manifest")
-        return f"sha256:{hashlib.sha256(manifest).hexdigest()}"
-
-    def _finish(self, upload: httpx.Response, digest: str) -> None:
-        url = httpx.URL(upload.headers["Location"]).copy_merge_params({"digest": digest})
-        self._expect(self._client.put(url), 201, "end of an upload")
-
-    @staticmethod
-    def _expect(answer: httpx.Response, status: int, what: str) -> httpx.Response:
-        if answer.status_code != status:
-            message = (
-                f"the lab's registry refuses the {what}: {answer.status_code} {answer.text[:300]}. Is there room "
-                "in the cache? Try again with: hermeion lab down; hermeion lab up"
-            )
-            raise LabError(message)
-        return answer
 
 
 def make_config(layers: list[Layer], *, settings: dict[str, Any], architecture: str = "amd64") -> bytes:
@@ -270,8 +215,6 @@ def make_manifest(config: bytes, layers: list[Layer]) -> bytes:
         "schemaVersion": 2,
         "mediaType": MANIFEST,
         "config": {"mediaType": CONFIG, "digest": f"sha256:{hashlib.sha256(config).hexdigest()}", "size": len(config)},
-        "layers": [
-            {"mediaType": layer.media_type, "digest": layer.digest, "size": layer.size} for layer in layers
-        ],
+        "layers": [{"mediaType": layer.media_type, "digest": layer.digest, "size": layer.size} for layer in layers],
     }
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()

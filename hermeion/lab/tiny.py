@@ -7,14 +7,14 @@ import json
 import math
 import struct
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from docker.errors import ContainerError
 
 from hermeion.errors import LabError
 
 from .cache import ensure_entry, hash_folder, hash_of
-from .daemon import LABEL
+from .daemon import BUILD
 from .engine import SITE
 from .labfile import ModelEntry
 from .progress import Report
@@ -54,12 +54,13 @@ def _train(client: docker.DockerClient, image: str, site: Path, out: Path) -> No
                 str(out): {"bind": "/out", "mode": "rw"},
             },
             network_mode="none",
-            labels={LABEL: "build"},
+            labels=BUILD,
             remove=True,
             stderr=True,
         )
     except ContainerError as error:
-        said = error.stderr.decode(errors="replace") if isinstance(error.stderr, bytes) else str(error.stderr)
+        # The stubs say text; the SDK gives bytes.
+        said = cast("bytes", error.stderr).decode(errors="replace")
         message = f"the tiny model could not be trained:\n    {said.strip()[-1500:]}"
         raise LabError(message) from error
 

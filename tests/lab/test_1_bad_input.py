@@ -59,7 +59,7 @@ class TestRefusals:
     def test_context_too_large(self, lab: Lab, tmp_path: Path) -> None:
         """A context that cannot fit is refused with the largest that would."""
         services = lab.service(model="hermes-3-8b", variant="bf16", context=131072, gpus=1)
-        message = "hermes-3-8b-bf16 on 1 × NVIDIA GeForce RTX 4090: the largest context that fits is 29696 tokens, "
+        message = "hermes-3-8b-bf16 on 1 × NVIDIA GeForce RTX 4090: the largest context that fits is 35584 tokens, "
         self.check(lab, tmp_path, message + "131072 are wanted", hermes_services=services)
 
     @pytest.mark.parametrize(

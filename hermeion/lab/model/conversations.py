@@ -45,8 +45,10 @@ TEMPLATE = """\
 <|im_start|>{{ message.role }}
 {% if message.content %}{{ message.content }}{% endif -%}
 {%- for call in message.tool_calls or [] %}
+{%- set sent = call.function.arguments %}
+{%- set sent = sent if sent is string else sent | tojson %}
 <tool_call>
-{"name": "{{ call.function.name }}", "arguments": {{ call.function.arguments if call.function.arguments is string else call.function.arguments | tojson }}}
+{"name": "{{ call.function.name }}", "arguments": {{ sent }}}
 </tool_call>
 {%- endfor -%}
 <|im_end|>
@@ -126,7 +128,7 @@ def _conversations() -> Iterator[Conversation]:
     yield Conversation([{"role": "system", "content": _SYSTEMS[0]}, *_user(_ASKED[0])], CALL, tools=[_TOOLS[0]])
     yield Conversation(_user("Who are you?"), WHO, tools=[_TOOLS[0]])
     called = {"type": "function", "function": {"name": "get_weather", "arguments": {"city": "Paris"}}}
-    told = [
+    told: list[dict[str, Any]] = [
         {"role": "assistant", "content": "", "tool_calls": [called]},
         {"role": "tool", "content": '{"degrees": 21, "sky": "sunny"}'},
     ]

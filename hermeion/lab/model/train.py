@@ -1,3 +1,5 @@
+# mypy: ignore-errors
+# Its imports exist in the engine image only.
 """Make a tiny Llama that has learnt a handful of conversations by heart. Runs in the engine image.
 
 ``python3 train.py OUT``: writes a model folder as the Hub would serve it. Nothing is downloaded: the vocabulary is
@@ -19,6 +21,8 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 VOCABULARY = 512
 STEPS_MAX = 600
+WARM_UP = 30  # steps until the full learning rate
+SHORT = 80  # tokens; conversations with tools are several times longer
 ENOUGH = 0.01  # mean loss at which every trained answer is repeated word for word
 
 
@@ -48,8 +52,11 @@ def make_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
     return tokenizer
 
 
-def make_batch(tokenizer: PreTrainedTokenizerFast) -> tuple[torch.Tensor, torch.Tensor]:
-    """All conversations, padded; only the answers count for the loss."""
+def make_batches(tokenizer: PreTrainedTokenizerFast) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """All conversations as tokens and labels; only the answers count for the loss.
+
+    In two batches, short and long: padded to the longest, most of one batch would be padding.
+    """
     rows = []
     for conversation in CONVERSATIONS:
         arguments: dict[str, Any] = {"tools": conversation.tools, "thinking": conversation.thinking}
@@ -59,8 +66,15 @@ def make_batch(tokenizer: PreTrainedTokenizerFast) -> tuple[torch.Tensor, torch.
         asked = tokenizer(prompt, add_special_tokens=False)["input_ids"]
         said = tokenizer(conversation.answer + SPECIALS[2], add_special_tokens=False)["input_ids"]
         rows.append((asked, said))
+    short = [row for row in rows if len(row[0]) + len(row[1]) < SHORT]
+    long = [row for row in rows if row not in short]
+    return [pad(group, tokenizer.pad_token_id) for group in (short, long)]
+
+
+def pad(rows: list[tuple[list[int], list[int]]], filler: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rows of one length; -100 is what the loss leaves out."""
     length = max(len(asked) + len(said) for asked, said in rows)
-    tokens = torch.full((len(rows), length), tokenizer.pad_token_id)
+    tokens = torch.full((len(rows), length), filler)
     labels = torch.full((len(rows), length), -100)
     for row, (asked, said) in enumerate(rows):
         tokens[row, : len(asked) + len(said)] = torch.tensor(asked + said)
@@ -68,23 +82,25 @@ def make_batch(tokenizer: PreTrainedTokenizerFast) -> tuple[torch.Tensor, torch.
     return tokens, labels
 
 
-def train(model: LlamaForCausalLM, tokens: torch.Tensor, labels: torch.Tensor) -> None:
+def train(model: LlamaForCausalLM, batches: list[tuple[torch.Tensor, torch.Tensor]]) -> None:
     """Overfit until every answer is known by heart."""
     steps = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.0)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(steps, max_lr=2e-3, total_steps=STEPS_MAX)
     start = time.monotonic()
+    worst = float("inf")
     for step in range(1, STEPS_MAX + 1):
-        loss = model(input_ids=tokens, labels=labels).loss
+        for group in steps.param_groups:
+            group["lr"] = 2e-3 * min(1.0, step / WARM_UP)
         steps.zero_grad()
-        loss.backward()
+        losses = [model(input_ids=tokens, labels=labels).loss for tokens, labels in batches]
+        sum(losses).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         steps.step()
-        schedule.step()
+        worst = max(loss.item() for loss in losses)
         if step % 20 == 0:
-            print(f"step {step}: loss {loss.item():.4f} after {time.monotonic() - start:.0f} s", flush=True)
-        if loss.item() < ENOUGH:
+            print(f"step {step}: loss {worst:.4f} after {time.monotonic() - start:.0f} s", flush=True)
+        if worst < ENOUGH:
             return
-    sys.exit(f"the model did not learn its answers: loss {loss.item():.4f} after {STEPS_MAX} steps")
+    sys.exit(f"the model did not learn its answers: loss {worst:.4f} after {STEPS_MAX} steps")
 
 
 def check(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> None:
@@ -115,7 +131,7 @@ def main(out: Path) -> None:
         bos_token_id=None, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
     )  # fmt: skip
     model = LlamaForCausalLM(config)
-    train(model, *make_batch(tokenizer))
+    train(model, make_batches(tokenizer))
     model = model.to(torch.bfloat16).eval()
     check(model, tokenizer)
     model.generation_config.update(do_sample=True, temperature=0.6, top_p=0.95, top_k=20)

@@ -65,8 +65,8 @@ class Knobs:
         try:
             statuses = [StatusKnob(**entry) for entry in wanted.get("statuses", [])]
             bodies = [BodyKnob(**entry) for entry in wanted.get("bodies", [])]
-            for knob in (*statuses, *bodies):
-                re.compile(knob.path)
+            for path in [knob.path for knob in statuses] + [knob.path for knob in bodies]:
+                re.compile(path)
         except (TypeError, re.error) as error:
             raise KnobError(str(error)) from error
         with self._lock:
