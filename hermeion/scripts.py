@@ -78,11 +78,13 @@ def driver_script(spec: HostSpec, plan: Plan, probe: Probe, *, ca: str | None, m
         path="/etc/apt/apt.conf.d/51hermeion-nvidia",
         content='Unattended-Upgrade::Package-Blacklist { "^nvidia-"; "^libnvidia-"; "^cuda-"; };\n',
     )
+    units = [unit for unit in ("nvidia-persistenced", "nvidia-fabricmanager") if unit in plan.driver.packages]
     return (
         "set -eu\n"
         + write_files([*ca_files(spec, ca), guard])
         + nvidia_repository(spec, probe, ca=ca, mirror_key=mirror_key)
         + _apt_install(plan.driver.packages)
+        + f"systemctl enable --quiet {' '.join(units)}\n"
         + "modprobe nvidia || echo 'the module cannot be loaded yet: a reboot is needed'\n"
     )
 

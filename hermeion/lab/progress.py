@@ -49,7 +49,8 @@ class Meter:
         now = time.monotonic()
         if now - self._last >= _LINE_EVERY:
             self._last = now
-            text = format_progress(self._done, self._total, now - self._start)
+            # Tar headers come on top of the files that were counted.
+            text = format_progress(min(self._done, self._total or self._done), self._total, now - self._start)
             self._report.line(f"  {self._label}: {text}")
 
     def close(self) -> None:
