@@ -1,0 +1,156 @@
+"""The Hub contract, the package index, the apt folder and the knobs, over loopback."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from hermeion.lab.services.server import LabServer, serve_in_thread
+
+REVISION = "1234567890" * 4
+REPO = "hermeion-lab/tiny"
+WEIGHTS = bytes(range(256)) * 1024
+CONFIG = b'{"a": 1}'
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[LabServer]:
+    for folder in ("model", "wheels", "apt", "serving"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "model" / "model.safetensors").write_bytes(WEIGHTS)
+    (tmp_path / "model" / "config.json").write_bytes(CONFIG)
+    (tmp_path / "wheels" / "Some_Thing-1.0-py3-none-any.whl").write_bytes(b"wheel")
+    (tmp_path / "apt" / "Packages").write_bytes(b"Package: x\n")
+    (tmp_path / "secret").write_bytes(b"not served")
+    served = {
+        "models": [{"repo": REPO, "revision": REVISION, "path": str(tmp_path / "model")}],
+        "index": str(tmp_path / "wheels"),
+        "apt": str(tmp_path / "apt"),
+    }
+    (tmp_path / "serving" / "served.json").write_text(json.dumps(served))
+    running = serve_in_thread(tmp_path / "serving")
+    yield running
+    running.shutdown()
+    running.server_close()
+
+
+@pytest.fixture
+def client(server: LabServer) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=f"http://127.0.0.1:{server.server_address[1]}", trust_env=False) as client:
+        yield client
+
+
+def turn(client: httpx.Client, knobs: dict[str, Any]) -> None:
+    client.post("/_lab/knobs", json=knobs).raise_for_status()
+
+
+def test_a_branch_resolves_to_a_commit(client: httpx.Client) -> None:
+    answer = client.get(f"/api/models/{REPO}/revision/main").json()
+    assert (answer["id"], answer["sha"]) == (REPO, REVISION)
+
+
+def test_the_tree_names_every_file(client: httpx.Client) -> None:
+    tree = {e["path"]: e for e in client.get(f"/api/models/{REPO}/tree/{REVISION}?recursive=true&expand=false").json()}
+    assert set(tree) == {"config.json", "model.safetensors"}
+    assert tree["model.safetensors"]["lfs"]["oid"] == hashlib.sha256(WEIGHTS).hexdigest()
+    blob = b"blob %d\0" % len(CONFIG) + CONFIG
+    assert tree["config.json"]["oid"] == hashlib.sha1(blob, usedforsecurity=False).hexdigest()
+    assert "lfs" not in tree["config.json"]
+
+
+def test_a_head_says_what_a_download_needs(client: httpx.Client) -> None:
+    answer = client.head(f"/{REPO}/resolve/{REVISION}/model.safetensors")
+    assert answer.headers["X-Repo-Commit"] == REVISION
+    assert answer.headers["ETag"] == f'"{hashlib.sha256(WEIGHTS).hexdigest()}"'
+    assert answer.headers["Content-Length"] == str(len(WEIGHTS))
+
+
+def test_a_range_is_honoured(client: httpx.Client) -> None:
+    path = f"/{REPO}/resolve/{REVISION}/model.safetensors"
+    answer = client.get(path, headers={"Range": "bytes=1000-"})
+    assert answer.status_code == 206
+    assert answer.content == WEIGHTS[1000:]
+    assert answer.headers["Content-Range"] == f"bytes 1000-{len(WEIGHTS) - 1}/{len(WEIGHTS)}"
+    assert client.get(path, headers={"Range": "bytes=999999999-"}).status_code == 416
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "code"),
+    [
+        ("/api/models/no/thing/revision/main", 401, "RepoNotFound"),
+        (f"/api/models/{REPO}/revision/nothing", 404, "RevisionNotFound"),
+        (f"/{REPO}/resolve/{REVISION}/nothing.json", 404, "EntryNotFound"),
+        ("/api/agent-harnesses", 404, None),
+    ],
+)
+def test_what_is_not_there_has_its_code(client: httpx.Client, path: str, status: int, code: str | None) -> None:
+    answer = client.get(path)
+    assert (answer.status_code, answer.headers.get("X-Error-Code")) == (status, code)
+
+
+def test_the_index_links_wheels_by_hash(client: httpx.Client) -> None:
+    assert 'href="some-thing/"' in client.get("/simple/").text
+    page = client.get("/simple/Some.Thing/").text
+    assert f"#sha256={hashlib.sha256(b'wheel').hexdigest()}" in page
+    assert client.get("/simple/some-thing/Some_Thing-1.0-py3-none-any.whl").content == b"wheel"
+    assert client.get("/simple/nothing/").status_code == 404
+
+
+def test_the_apt_folder_and_nothing_beside_it(client: httpx.Client) -> None:
+    assert client.get("/apt/Packages").content == b"Package: x\n"
+    assert client.get("/apt/./Packages").status_code == 200
+    assert client.get("/apt/%2e%2e/secret").status_code == 404
+
+
+def test_a_status_can_be_forced_a_number_of_times(client: httpx.Client) -> None:
+    turn(client, {"statuses": [{"path": "^/api/", "status": 429, "times": 1, "retry_after": 3}]})
+    first = client.get(f"/api/models/{REPO}/revision/main")
+    assert (first.status_code, first.headers["Retry-After"]) == (429, "3")
+    assert client.get(f"/api/models/{REPO}/revision/main").status_code == 200
+    turn(client, {"statuses": [{"path": "^/api/", "status": 403}]})
+    assert client.get(f"/api/models/{REPO}/revision/main").headers["X-Error-Code"] == "GatedRepo"
+    client.delete("/_lab/knobs")
+    assert client.get(f"/api/models/{REPO}/revision/main").status_code == 200
+
+
+def test_a_body_can_be_corrupt_or_cut(client: httpx.Client) -> None:
+    path = f"/{REPO}/resolve/{REVISION}/model.safetensors"
+    turn(client, {"bodies": [{"path": "safetensors", "corrupt": True}]})
+    spoiled = client.get(path).content
+    assert len(spoiled) == len(WEIGHTS)
+    assert spoiled != WEIGHTS
+    turn(client, {"bodies": [{"path": "safetensors", "drop_after": 100_000}]})
+    with pytest.raises(httpx.RemoteProtocolError):
+        client.get(path)
+
+
+def test_a_body_can_be_slow(client: httpx.Client) -> None:
+    turn(client, {"bodies": [{"path": "safetensors", "bytes_per_second": 1_000_000}]})
+    answer = client.get(f"/{REPO}/resolve/{REVISION}/model.safetensors")
+    assert answer.content == WEIGHTS
+    assert answer.elapsed.total_seconds() > 0.15  # 256 KiB at 1 MB/s, the last chunk unpaced
+
+
+@pytest.mark.parametrize("knobs", [{"nothing": []}, {"statuses": [{"path": "("}]}, {"bodies": [{"wrong": 1}]}])
+def test_a_wrong_knob_is_refused(client: httpx.Client, knobs: dict[str, Any]) -> None:
+    assert client.post("/_lab/knobs", json=knobs).status_code == 400
+
+
+def test_requests_are_logged_without_credentials(client: httpx.Client) -> None:
+    client.get(f"/api/models/{REPO}/revision/main", headers={"Authorization": "Bearer hf_secret"})
+    log = client.get("/_lab/requests")
+    assert log.json()[-1]["authorized"] is True
+    assert "hf_secret" not in log.text
+    client.delete("/_lab/requests")
+    assert client.get("/_lab/requests").json() == []
+
+
+def test_served_json_is_read_again(client: httpx.Client, tmp_path: Path) -> None:
+    (tmp_path / "serving" / "served.json").write_text("{}")
+    assert client.get(f"/api/models/{REPO}/revision/main").status_code == 401

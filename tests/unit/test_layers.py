@@ -1,0 +1,250 @@
+"""Who may import what, and what the core must not touch: each ban with its reason."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.unit.builders import ROOT
+
+
+class Ban(NamedTuple):
+    """``names`` (modules and attributes, with everything below them) are not for ``where``, ``but`` for some."""
+
+    names: tuple[str, ...]
+    where: tuple[str, ...]
+    but: tuple[str, ...]
+    reason: str
+
+
+EDGE = (
+    "hermeion/facts.py",
+    "hermeion/operations.py",
+    "hermeion/narration.py",
+    "hermeion/apply.py",
+    "hermeion/__main__.py",
+    "hermeion/cli/*",
+    "hermeion/lab/*",
+)
+ON_HOSTS = "hermeion/host_scripts/*"  # runs on hosts, where it is a program of its own
+
+BANS = (
+    Ban(
+        ("pyinfra", "gevent"),
+        ("hermeion/*",),
+        EDGE,
+        "the core is tested and planned with offline: pyinfra patches sockets and threads when it is imported",
+    ),
+    Ban(("paramiko", "docker"), ("hermeion/*",), EDGE, "connections are the edge's business"),
+    Ban(
+        ("testinfra",),
+        ("hermeion/*", "deploys/*"),
+        (),
+        "verification looks at hosts without the code that changed them",
+    ),
+    Ban(("subprocess", "os.system", "os.popen"), ("hermeion/*",), (*EDGE, ON_HOSTS), "the core starts nothing"),
+    Ban(
+        ("time", "datetime"),
+        ("hermeion/*",),
+        (*EDGE, ON_HOSTS),
+        "the same facts give the same plan at any hour; a clock in a plan would make every run a new release",
+    ),
+    Ban(
+        ("os.environ", "os.getenv"),
+        ("hermeion/*",),
+        (*EDGE, ON_HOSTS),
+        "a plan depends on inventory and probe alone, not on who runs it",
+    ),
+    Ban(
+        ("socket", "httpx", "requests", "urllib.request", "http.client", "ssl"),
+        ("hermeion/*",),
+        EDGE,
+        "the host asks the Hub and the registry, because it will pull; the core judges the answers",
+    ),
+    Ban(
+        ("random", "secrets", "uuid"), ("hermeion/*",), EDGE, "the same plan has the same bytes; keys are made on hosts"
+    ),
+    Ban(
+        ("hermeion.lab",),
+        ("hermeion/*", "deploys/*", "tests/hosts/*"),
+        ("hermeion/lab/*", "hermeion/cli/lab.py", "hermeion/cli/demo.py"),
+        "the product does not know that a lab exists",
+    ),
+    Ban(
+        ("hermeion.planner",),
+        ("hermeion/checks.py", "tests/hosts/*", "hermeion/render.py", "hermeion/stages.py", "hermeion/scripts.py"),
+        (),
+        "who judges or applies a plan must not know how it was made, or it repeats the planner's mistakes",
+    ),
+    Ban(
+        ("hermeion",),
+        ("inventories/*", "tests/hosts/*"),
+        (),
+        "an inventory is data that plain pyinfra reads; the host tests are sworn to plan.json on the host alone",
+    ),
+    Ban(("hermeion.checks",), ("hermeion/planner.py",), (), "the judge is not the maker's adviser"),
+)
+
+# A module imports modules of lower ranks alone. Whatever is not here is the edge, which may import all of them.
+RANKS = {
+    "hermeion": 0,
+    "hermeion.errors": 0,
+    "hermeion.units": 0,
+    "hermeion.records": 0,
+    "hermeion.resources": 0,
+    "hermeion.gpus": 1,
+    "hermeion.variants": 1,
+    "hermeion.jobs": 1,
+    "hermeion.plans": 1,
+    "hermeion.inventory": 2,
+    "hermeion.probe": 2,
+    "hermeion.hosts": 3,
+    "hermeion.memory": 3,
+    "hermeion.images": 3,
+    "hermeion.container_runtime": 3,
+    "hermeion.sources": 3,
+    "hermeion.engines": 4,
+    "hermeion.engines.vllm": 4,
+    "hermeion.drivers": 4,
+    "hermeion.planner": 5,
+    "hermeion.checks": 5,
+    "hermeion.render": 5,
+    "hermeion.stages": 6,
+    "hermeion.scripts": 7,
+    "hermeion.presentation": 7,
+    "hermeion.docs": 7,
+}
+
+
+def names_used(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Every module that is imported and every dotted name that is read, with its line."""
+    aliases: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                aliases[alias.asname or alias.name.partition(".")[0]] = (
+                    alias.name if alias.asname else alias.name.partition(".")[0]
+                )
+                yield node.lineno, alias.name
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                yield node.lineno, f"{node.module}.{alias.name}"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in aliases:
+            yield node.lineno, f"{aliases[node.value.id]}.{node.attr}"
+
+
+def is_below(name: str, banned: str) -> bool:
+    """Whether a name is the banned one or something in it."""
+    return name == banned or name.startswith(f"{banned}.")
+
+
+def matches(path: str, patterns: tuple[str, ...]) -> bool:
+    """Whether a path from the root is one of the patterns; ``*`` crosses folders."""
+    return any(fnmatchcase(path, pattern) for pattern in patterns)
+
+
+def violations(path: str, source: str) -> list[str]:
+    """What is wrong with one file, with the reason."""
+    found = [
+        f"{path}:{line}: {name}: {ban.reason}"
+        for line, name in names_used(ast.parse(source))
+        for ban in BANS
+        if matches(path, ban.where) and not matches(path, ban.but)
+        if any(is_below(name, banned) for banned in ban.names)
+    ]
+    own = path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    if own not in RANKS:
+        return found
+    for line, name in names_used(ast.parse(source)):
+        imported = name if name in RANKS else name.rpartition(".")[0]
+        if is_below(name, "hermeion") and name != own and RANKS.get(imported, 99) >= RANKS[own] and imported != own:
+            found.append(f"{path}:{line}: {name}: a module imports from the layers below it alone")
+    return found
+
+
+def files() -> list[str]:
+    """Every Python file that a ban speaks of."""
+    return sorted(
+        str(path.relative_to(ROOT))
+        for folder in ("hermeion", "deploys", "inventories", "tests/hosts")
+        for path in (ROOT / folder).rglob("*.py")
+        if "__pycache__" not in path.parts
+    )
+
+
+@pytest.mark.parametrize("path", files())
+def test_file_keeps_to_its_layer(path: str) -> None:
+    """A file imports and reads what its layer may."""
+    assert [] == violations(path, (ROOT / path).read_text())
+
+
+@pytest.mark.parametrize(
+    ("path", "source", "caught"),
+    [
+        ("hermeion/planner.py", "import time\n", "hermeion/planner.py:1: time: "),
+        ("hermeion/planner.py", "from datetime import datetime\n", "hermeion/planner.py:1: datetime.datetime: "),
+        ("hermeion/planner.py", "def f():\n    import random\n", "hermeion/planner.py:2: random: "),
+        ("hermeion/memory.py", "import os\nx = os.environ['A']\n", "hermeion/memory.py:2: os.environ: "),
+        ("hermeion/memory.py", "import os as o\nx = o.getenv('A')\n", "hermeion/memory.py:2: os.getenv: "),
+        ("hermeion/memory.py", "from os import environ\n", "hermeion/memory.py:1: os.environ: "),
+        ("hermeion/engines/vllm.py", "import pyinfra.api\n", "hermeion/engines/vllm.py:1: pyinfra.api: "),
+        ("hermeion/sources.py", "from http.client import x\n", "hermeion/sources.py:1: http.client.x: "),
+        ("hermeion/sources.py", "from urllib import request\n", "hermeion/sources.py:1: urllib.request: "),
+        ("hermeion/scripts.py", "import subprocess\n", "hermeion/scripts.py:1: subprocess: "),
+        ("hermeion/checks.py", "from hermeion.planner import x\n", "hermeion/checks.py:1: hermeion.planner.x: "),
+        ("hermeion/checks.py", "from hermeion import planner\n", "hermeion/checks.py:1: hermeion.planner: "),
+        ("hermeion/cli/plan.py", "from hermeion.lab import hosts\n", "hermeion/cli/plan.py:1: hermeion.lab.hosts: "),
+        ("deploys/driver.py", "import testinfra\n", "deploys/driver.py:1: testinfra: "),
+        ("inventories/example_x.py", "import hermeion\n", "inventories/example_x.py:1: hermeion: "),
+        ("tests/hosts/test_x.py", "from hermeion import plans\n", "tests/hosts/test_x.py:1: hermeion.plans: "),
+        ("hermeion/gpus.py", "from hermeion.hosts import Host\n", "hermeion/gpus.py:1: hermeion.hosts.Host: "),
+        ("hermeion/plans.py", "from hermeion.apply import Target\n", "hermeion/plans.py:1: hermeion.apply.Target: "),
+    ],
+)  # fmt: skip
+def test_planted_violation_is_caught(path: str, source: str, caught: str) -> None:
+    """Every ban bites: a file that breaks it is named with its line and the reason."""
+    assert [caught] == sorted({found[: len(caught)] for found in violations(path, source)})
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("hermeion/operations.py", "import time\nimport gevent\n"),
+        ("hermeion/scripts.py", "from urllib.parse import urlsplit\n"),
+        ("hermeion/cli/lab.py", "from hermeion.lab import hosts\n"),
+        ("hermeion/cli/__init__.py", "from hermeion.cli import lab\n"),
+        ("hermeion/memory.py", "import os\nx = os.path.sep\n"),
+    ],
+)
+def test_what_is_allowed(path: str, source: str) -> None:
+    """What a layer may do is not taken for a violation."""
+    assert [] == violations(path, source)
+
+
+def test_every_core_module_has_a_rank() -> None:
+    """A new module is put into a layer, or said to be the edge."""
+    edge = {"hermeion/host_scripts/__init__.py", "hermeion/data/__init__.py"}
+    core = {
+        path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+        for path in files()
+        if matches(path, ("hermeion/*",)) and not matches(path, (*EDGE, ON_HOSTS)) and path not in edge
+    }
+
+    assert core == set(RANKS)
+
+
+def test_bans_have_reasons() -> None:
+    """A ban without a reason is a habit."""
+    assert [] == [ban.names for ban in BANS if len(ban.reason.split()) < 4]
+
+
+def test_files_are_found() -> None:
+    """The test looks at real files."""
+    assert {"hermeion/planner.py", "deploys/hermes.py", "inventories/example_single_card.py"} <= set(files())
+    assert (ROOT / Path("hermeion/planner.py")).is_file()

@@ -1,0 +1,488 @@
+"""From what is wanted and what is there to a plan."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+
+from hermeion.checks import check_plan
+from hermeion.errors import HermeionError, InventoryError, PlacementError
+from hermeion.gpus import gpu_models
+from hermeion.hosts import reconcile
+from hermeion.planner import check_inventory, make_plan
+from hermeion.plans import Plan, Service
+from hermeion.probe import parse_probe
+from hermeion.units import GIB
+from hermeion.variants import built_in_catalog
+from tests.unit.builders import (
+    A100_40,
+    A100_80,
+    DIGEST,
+    H100,
+    H200,
+    L40S,
+    NAME,
+    OTHER_DIGEST,
+    OWN,
+    REVISION,
+    RTX_3090,
+    RTX_4090,
+    RTX_5090,
+    T4,
+    V100,
+    bare_text,
+    converged_answers,
+    final_plan,
+    make_probe,
+    make_spec,
+    uuid_of,
+)
+
+HERMES = {"name": "hermes", "model": "hermes-3-8b"}
+
+
+def plan(gpus: tuple[str, ...] = (RTX_4090,), *services: dict[str, Any], **keys: Any) -> Plan:
+    """The plan for a host with these GPUs and a driver."""
+    return make_plan(NAME, make_spec(*services, **keys), make_probe(gpus))
+
+
+def service_of(model: str, cards: tuple[str, ...], **keys: Any) -> Service:
+    """The one service of a plan."""
+    return plan(cards, {"name": "hermes", "model": model, **keys}).services[0]
+
+
+def refusal(gpus: tuple[str, ...], *services: dict[str, Any], **answers: Any) -> str:
+    """The message when nothing fits."""
+    with pytest.raises(PlacementError) as caught:
+        make_plan(NAME, make_spec(*services), make_probe(gpus, **answers))
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("model", "gpus", "expected"),
+    [
+        ("hermes-3-3b", (RTX_4090,), ("bf16", 1, 123136, 256)),
+        ("hermes-3-3b", (RTX_4090,) * 2, ("bf16", 2, 131072, 256)),
+        ("hermes-3-3b", (L40S,) * 2, ("bf16", 1, 131072, 256)),
+        ("hermes-3-8b", (RTX_4090,), ("bf16", 1, 33792, 256)),
+        ("hermes-3-8b", (RTX_4090,) * 8, ("bf16", 2, 131072, 256)),
+        ("hermes-3-8b", (RTX_5090,), ("bf16", 1, 92928, 256)),
+        ("hermes-3-8b", (H100,), ("bf16", 1, 131072, 1024)),
+        ("hermes-4-14b", (RTX_4090,), ("fp8", 1, 24064, 256)),
+        ("hermes-4-14b", (RTX_4090,) * 2, ("bf16", 2, 40960, 256)),
+        ("hermes-4-14b", (RTX_5090,), ("fp8", 1, 40960, 256)),
+        ("hermes-4-14b", (A100_40,), ("bf16", 1, 37376, 256)),
+        ("hermes-4.3-36b", (RTX_4090,) * 8, ("bf16", 8, 258560, 256)),
+        ("hermes-4.3-36b", (L40S,), ("fp8", 1, 9984, 256)),
+        ("hermes-4.3-36b", (L40S,) * 2, ("fp8", 2, 149248, 256)),
+        ("hermes-4.3-36b", (A100_80,), ("fp8", 1, 137984, 256)),
+        ("hermes-4.3-36b", (H100,), ("fp8", 1, 133120, 1024)),
+        ("hermes-4.3-36b", (H100,) * 2, ("bf16", 2, 263680, 1024)),
+        ("hermes-4.3-36b", (H200,), ("bf16", 1, 227840, 1024)),
+        ("hermes-4-70b", (L40S,) * 2, ("fp8", 2, 12032, 256)),
+        ("hermes-4-70b", (H100,) * 2, ("fp8", 2, 131072, 1024)),
+        ("hermes-4-70b", (H100,) * 8, ("bf16", 4, 131072, 1024)),
+        ("hermes-4-70b", (H200,), ("fp8", 1, 131072, 1024)),
+        ("hermes-4-405b", (H100,) * 8, ("fp8", 8, 131072, 1024)),
+        ("hermes-4-405b", (H200,) * 8, ("bf16", 8, 131072, 1024)),
+    ],
+)
+def test_placements(model: str, gpus: tuple[str, ...], expected: tuple[str, int, int, int]) -> None:
+    """Variant, number of GPUs, context and requests for a model on a set of GPUs."""
+    service = service_of(model, gpus)
+
+    assert expected == (service.precision, len(service.gpus), service.context, service.sequences)
+
+
+@pytest.mark.parametrize(
+    ("keys", "gpus", "expected"),
+    [
+        ({"variant": "fp8"}, (RTX_4090,) * 2, ("fp8", 2, 40960)),
+        ({"variant": "hermes-4-14b-fp8", "gpus": 1}, (RTX_4090,) * 2, ("fp8", 1, 24064)),
+        ({"gpus": 2}, (H100,) * 4, ("bf16", 2, 40960)),
+        ({"context": 8192}, (RTX_4090,) * 2, ("bf16", 2, 8192)),
+        ({"context": 8192}, (RTX_4090,), ("fp8", 1, 8192)),
+        ({"context": 8001}, (H100,), ("bf16", 1, 8001)),
+        ({"sequences": 4, "variant": "fp8"}, (RTX_4090,), ("fp8", 1, 25856)),
+    ],
+)
+def test_wishes(keys: dict[str, Any], gpus: tuple[str, ...], expected: tuple[str, int, int]) -> None:
+    """A variant, a number of GPUs and a context that the inventory names are taken as they are."""
+    service = service_of("hermes-4-14b", gpus, **keys)
+
+    assert expected == (service.precision, len(service.gpus), service.context)
+
+
+def test_named_gpus() -> None:
+    """GPUs named by UUID are those that serve."""
+    service = service_of("hermes-3-8b", (RTX_4090,) * 4, gpus=[uuid_of(2), uuid_of(3)])
+
+    assert [uuid_of(2), uuid_of(3)] == [gpu.uuid for gpu in service.gpus]
+
+
+def test_promised_tokens() -> None:
+    """The promise is context times requests where the memory has it, else what the memory has."""
+    few = service_of("hermes-3-8b", (H100,), context=4096, sequences=8)
+    many = service_of("hermes-3-8b", (H100,))
+
+    assert 8 * 4096 == few.kv_tokens
+    assert many.memory.kv_tokens == many.kv_tokens
+
+
+def test_one_kind_of_gpu() -> None:
+    """A service is not spread over GPUs of two kinds."""
+    service = service_of("hermes-4-14b", (RTX_3090, RTX_4090))
+
+    assert [gpu_models()[RTX_3090].name] == [gpu.model for gpu in service.gpus]
+
+
+def test_services_share_no_gpu() -> None:
+    """Services get GPUs in the order of the inventory, and each GPU once."""
+    two = plan((RTX_4090,) * 2, {**HERMES, "gpus": 1}, {**HERMES, "name": "second", "port": 8001, "gpus": 1})
+
+    assert [["0000:01:00.0"], ["0000:02:00.0"]] == [[g.pci_address for g in s.gpus] for s in two.services]
+
+
+def test_rejections_are_recorded() -> None:
+    """What was tried and not taken stands in the plan, with the numbers."""
+    found = plan((RTX_4090,), {"name": "hermes", "model": "hermes-4-14b"}).rejections
+
+    assert [
+        (
+            "hermes",
+            "hermes-4-14b-bf16 on 1 × NVIDIA GeForce RTX 4090",
+            "weights and overhead need 30.0 GiB per GPU, 21.4 GiB may be used",
+        )
+    ] == [(r.service, r.option, r.reason) for r in found]
+
+
+ASK = "Ask for a shorter context, a smaller variant, or more GPUs."
+
+
+def tried(model: str, *lines: str) -> str:
+    """The message with one line per option."""
+    options = "\n".join(f"  - {line}" for line in lines)
+    return f"gpu-1: hermes: {model} fits on no free GPU of this host.\n{options}\n{ASK}"
+
+
+@pytest.mark.parametrize(
+    ("gpus", "keys", "answers", "lines"),
+    [
+        (
+            (RTX_4090,),
+            {"model": "hermes-4.3-36b"},
+            {},
+            [
+                "hermes-4.3-36b-bf16 on 1 × NVIDIA GeForce RTX 4090: weights and overhead need 70.4 GiB per GPU, "
+                "21.4 GiB may be used",
+                "hermes-4.3-36b-fp8 on 1 × NVIDIA GeForce RTX 4090: weights and overhead need 38.2 GiB per GPU, "
+                "21.4 GiB may be used",
+            ],
+        ),
+        (
+            (RTX_4090,),
+            {"context": 40000},
+            {},
+            [
+                "hermes-3-8b-bf16 on 1 × NVIDIA GeForce RTX 4090: the largest context that fits is 33792 tokens, "
+                "40000 are wanted"
+            ],
+        ),
+        (
+            (H100,),
+            {"context": 200000},
+            {},
+            [
+                "hermes-3-8b-bf16 on 1 × NVIDIA H100 80GB HBM3: the model was made for 131072 tokens of context, "
+                "200000 are wanted"
+            ],
+        ),
+        (
+            (RTX_4090,),
+            {"min_context": 65536},
+            {},
+            [
+                "hermes-3-8b-bf16 on 1 × NVIDIA GeForce RTX 4090: the largest context that fits is 33792 tokens, "
+                "at least 65536 are wanted"
+            ],
+        ),
+        (
+            (RTX_4090,),
+            {},
+            {"used": {0: 12000}},
+            [
+                "hermes-3-8b-bf16 on 1 × NVIDIA GeForce RTX 4090: others hold 11.7 GiB of the memory of "
+                f"{uuid_of(0)}; the engine needs 21.4 GiB free"
+            ],
+        ),
+        (
+            (T4,),
+            {},
+            {},
+            ["hermes-3-8b-bf16 on 1 × Tesla T4: compute capability 7.5 has no bf16 arithmetic"],
+        ),
+        (
+            (V100,),
+            {},
+            {},
+            ["hermes-3-8b-bf16 on 1 × Tesla V100 32GB: compute capability 7.0 is older than vLLM's minimum of 7.5"],
+        ),
+        (
+            (RTX_4090,) * 3,
+            {"gpus": 3},
+            {},
+            ["hermes-3-8b-bf16 on 3 × NVIDIA GeForce RTX 4090: 32 attention heads cannot be split over 3 GPUs"],
+        ),
+        (
+            (RTX_4090,) * 5,
+            {"model": "hermes-4-14b", "variant": "fp8", "gpus": 5},
+            {},
+            ["hermes-4-14b-fp8 on 5 × NVIDIA GeForce RTX 4090: 8 KV heads cannot be split over 5 GPUs"],
+        ),
+        (
+            (RTX_4090,),
+            {"gpus": ["GPU-unknown"]},
+            {},
+            ["hermes-3-8b-bf16 on 0 × no such GPU: not all of the GPUs named are here and free"],
+        ),
+        (
+            (RTX_4090,),
+            {"gpus": [uuid_of(0), uuid_of(1)]},
+            {},
+            ["hermes-3-8b-bf16 on 0 × no such GPU: not all of the GPUs named are here and free"],
+        ),
+        ((RTX_4090,), {"gpus": 2}, {}, ["no GPU is free"]),
+    ],
+)
+def test_what_fits_nowhere(
+    gpus: tuple[str, ...], keys: dict[str, Any], answers: dict[str, Any], lines: list[str]
+) -> None:
+    """When nothing fits, every option is told with the reason, the largest context that fits included."""
+    wanted = {**HERMES, **keys}
+
+    assert tried(str(wanted["model"]), *lines) == refusal(gpus, wanted, **answers)
+
+
+def test_no_gpu_left() -> None:
+    """A service that comes after the last free GPU is told so."""
+    second = {**HERMES, "name": "second", "port": 8001}
+
+    assert f"gpu-1: second: hermes-3-8b fits on no free GPU of this host.\n  - no GPU is free\n{ASK}" == refusal(
+        (RTX_4090,), HERMES, second
+    )
+
+
+@pytest.mark.parametrize(
+    ("gpus", "answers", "message"),
+    [
+        (
+            (RTX_4090,),
+            {"uid": 1000},
+            "gpu-1: needs root. Log in as root, or set _sudo = True in the inventory.",
+        ),
+        (
+            (RTX_4090,),
+            {"tools": ("curl", "apt-get")},
+            "gpu-1: systemd is not running here; services are systemd units.",
+        ),
+        (
+            (RTX_4090,),
+            {"broken": ("nvidia-kernel-open-dkms", "linux-image-amd64")},
+            "gpu-1: dpkg left nvidia-kernel-open-dkms, linux-image-amd64 half-configured, and every apt call fails "
+            "until that is repaired: apt-get purge nvidia-kernel-open-dkms, or dpkg --configure -a; then run again.",
+        ),
+        (
+            (),
+            {"driver": None},
+            "gpu-1: no NVIDIA GPU on the PCI bus. Take the host out of the inventory, or look whether the card is "
+            "seated and not passed through to a guest (lspci -nn -d 10de:).",
+        ),
+    ],
+)
+def test_hosts_that_cannot_serve(gpus: tuple[str, ...], answers: dict[str, Any], message: str) -> None:
+    """A host in a state that no plan can help is refused, with the next step."""
+    assert message == refusal(gpus, **answers)
+
+
+KNOWN = ", ".join(sorted(built_in_catalog()))
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        (
+            {"model": "hermes-5"},
+            f"model: 'hermes-5' is in no catalogue. Known: {KNOWN}. Own models go into hermes_catalog.",
+        ),
+        (
+            {"model": "hermes-4-14b", "variant": "int4"},
+            "variant: hermes-4-14b has no variant 'int4'. Known: hermes-4-14b-bf16, hermes-4-14b-fp8.",
+        ),
+        (
+            {"engine_version": "0.1"},
+            "engine_version: vLLM 0.1 is not one of those that were checked: 0.32.0, 0.33.0.",
+        ),
+        ({"extra_args": {"trust-remote-code": True}}, "extra_args: 'trust-remote-code' is not for extra_args to set."),
+        ({"extra_args": {"--api-key": "x"}}, "extra_args: 'api-key' is not for extra_args to set."),
+        ({"extra_args": {"port": 1}}, "extra_args: 'port' is not for extra_args to set."),
+    ],
+)
+def test_what_does_not_exist(keys: dict[str, Any], message: str) -> None:
+    """A model, variant, version or option that does not exist is found before any host is seen."""
+    with pytest.raises(InventoryError) as caught:
+        check_inventory(NAME, make_spec({**HERMES, **keys}))
+
+    assert f"gpu-1: hermes_services/hermes/{message}" == str(caught.value)
+
+
+@pytest.mark.parametrize("option", ["trust_remote_code", "--trust_remote_code", "api_key", "revision"])
+def test_options_in_other_spellings(option: str) -> None:
+    """vLLM reads underscores as dashes; what is not for extra_args to set is refused in either spelling."""
+    with pytest.raises(InventoryError):
+        check_inventory(NAME, make_spec({**HERMES, "extra_args": {option: "x"}}))
+
+
+def test_own_model_is_planned() -> None:
+    """A model of `hermes_catalog` is served like any other."""
+    spec = make_spec({"name": "mine", "model": "my-llama"}, hermes_catalog=[OWN])
+    (service,) = make_plan(NAME, spec, make_probe()).services
+
+    assert ("me/my-llama", "my-llama", 8192) == (service.repo, service.variant, service.context)
+
+
+def test_nothing_wanted() -> None:
+    """A host without services has an empty plan, and its driver is looked after."""
+    empty = make_plan(NAME, make_spec(hermes_services=[]), make_probe())
+
+    assert ((), "leave alone") == (empty.services, empty.driver.action)
+
+
+@pytest.mark.parametrize(
+    ("model", "gpus"),
+    [("hermes-3-8b", (RTX_4090,)), ("hermes-4-14b", (RTX_4090, RTX_4090)), ("hermes-4-70b", (H100,) * 8)],
+)
+def test_driver_changes_no_decision(model: str, gpus: tuple[str, ...]) -> None:
+    """The plan before the driver and the plan with it decide the same."""
+    spec = make_spec({"name": "hermes", "model": model})
+    bare = make_plan(NAME, spec, parse_probe(bare_text(gpus).splitlines())).services[0]
+    ready = make_plan(NAME, spec, make_probe(gpus)).services[0]
+
+    assert bare.decisions == ready.decisions
+    assert (False, {None}) == (bare.is_final, {gpu.uuid for gpu in bare.gpus})
+
+
+@pytest.mark.parametrize(
+    ("wanted", "gpus"),
+    [
+        ([HERMES], (RTX_4090,)),
+        ([{"name": "hermes", "model": "hermes-4-70b"}], (H100,) * 2),
+        ([{**HERMES, "gpus": 1}, {**HERMES, "name": "second", "port": 8001, "gpus": 1}], (RTX_4090,) * 4),
+    ],
+)
+def test_plan_of_a_converged_host_is_the_same(wanted: list[dict[str, Any]], gpus: tuple[str, ...]) -> None:
+    """Our own engines' memory moves nothing; commit and digest are those of the release that runs."""
+    first = final_plan(*wanted, gpus=gpus)
+    again = make_plan(NAME, make_spec(*wanted), make_probe(gpus, **converged_answers(first)))
+
+    assert first.services == again.services
+    assert [(REVISION, DIGEST)] * len(wanted) == [(s.revision, s.image.digest) for s in again.services]
+
+
+def test_running_gpus_stay() -> None:
+    """A service stays on the GPU where it runs, also when one before it became free."""
+    wanted = {**HERMES, "gpus": 1}
+    gpus = (RTX_4090,) * 3
+    first = make_plan(NAME, make_spec(wanted), make_probe(gpus, used={0: 20000}))
+    answers = converged_answers(first)
+    again = make_plan(NAME, make_spec(wanted), make_probe(gpus, **answers))
+
+    assert "0000:02:00.0" == first.services[0].gpus[0].pci_address
+    assert first.services == again.services
+
+
+def test_refresh_resolves_anew() -> None:
+    """With `hermes_refresh`, commit and digest are to be asked for again."""
+    answers = converged_answers(final_plan())
+    (service,) = make_plan(NAME, make_spec(hermes_refresh=True), make_probe(**answers)).services
+
+    assert (None, None) == (service.revision, service.image.digest)
+
+
+@pytest.mark.parametrize(
+    ("keys", "digest"),
+    [
+        ({"image": f"vllm/vllm-openai:v0.33.0@{OTHER_DIGEST}"}, OTHER_DIGEST),
+        ({"image": "vllm/vllm-openai:v0.33.0"}, DIGEST),
+        ({"engine_version": "0.32.0"}, None),
+        ({"image": "vllm/vllm-openai:nightly"}, None),
+    ],
+)
+def test_what_the_inventory_moves(keys: dict[str, Any], digest: str | None) -> None:
+    """A new tag is resolved anew, a digest in the inventory counts at once, the same tag stays as it was."""
+    answers = converged_answers(final_plan())
+    (service,) = make_plan(NAME, make_spec({**HERMES, **keys}), make_probe(**answers)).services
+
+    assert (digest, REVISION) == (service.image.digest, service.revision)
+
+
+def test_new_model_has_no_old_revision() -> None:
+    """The commit of one repository is not taken over to another."""
+    answers = converged_answers(final_plan())
+    (service,) = make_plan(NAME, make_spec({**HERMES, "model": "hermes-3-3b"}), make_probe(**answers)).services
+
+    assert (None, DIGEST) == (service.revision, service.image.digest)
+
+
+@pytest.mark.parametrize("text", ["{}", '{"name": "hermes"}', "not JSON"])
+def test_damaged_release(text: str) -> None:
+    """A release whose plan cannot be read is planned anew."""
+    (service,) = make_plan(NAME, make_spec(), make_probe(releases=[f"hermes releases/aaaa {text}"])).services
+
+    assert (None, None) == (service.revision, service.image.digest)
+
+
+def test_mirror_is_where_images_come_from() -> None:
+    """With a mirror, an image without a registry of its own is named by the mirror."""
+    (service,) = plan((RTX_4090,), hermes_mirrors={"registry": "mirror:5000"}).services
+
+    assert "mirror:5000/vllm/vllm-openai" == service.image.name
+
+
+def random_case(source: random.Random) -> tuple[tuple[str, ...], list[dict[str, Any]], dict[int, int]]:
+    """GPUs of up to two kinds, one to three services, and memory that others hold."""
+    kinds = source.sample(sorted(gpu_models()), 2)
+    gpus = tuple(source.choice(kinds) for _ in range(source.randint(1, 8)))
+    services: list[dict[str, Any]] = []
+    for index in range(source.randint(1, 3)):
+        wanted: dict[str, Any] = {"name": f"s{index}", "model": source.choice(sorted(built_in_catalog()))}
+        wanted["port"] = 8000 + index
+        wanted["gpus"] = source.choice(["auto", "auto", 1, 2, 4])
+        wanted["context"] = source.choice(["max", "max", 4096, 30000])
+        services.append(wanted)
+    used = {i: source.randint(0, 20000) for i in range(len(gpus)) if source.random() < 0.1}
+    return gpus, services, used
+
+
+def test_plans_are_legal() -> None:
+    """Whatever the GPUs and the wishes: a plan has no error, and it is the same once it has been applied."""
+    source = random.Random(20261120)  # noqa: S311  # the same cases in every run
+    planned = 0
+    for _ in range(300):
+        gpus, services, used = random_case(source)
+        spec = make_spec(*services)
+        probe = make_probe(gpus, used=used)
+        try:
+            first = make_plan(NAME, spec, probe)
+        except HermeionError:
+            continue
+        planned += 1
+
+        assert () == check_plan(first, reconcile(NAME, probe))
+        answers = converged_answers(first)
+        answers["used"] = used | answers["used"]
+        assert first.services == make_plan(NAME, spec, make_probe(gpus, **answers)).services
+        assert all(s.memory.total <= g.memory - GIB // 2 for s in first.services for g in s.gpus)
+
+    assert 60 < planned

@@ -1,0 +1,375 @@
+"""The shell scripts that bring a host to its plan."""
+
+from __future__ import annotations
+
+import base64
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from hermeion.inventory import HostSpec
+from hermeion.jobs import HostFile, start_script, write_files
+from hermeion.planner import make_plan
+from hermeion.plans import Service
+from hermeion.probe import parse_probe
+from hermeion.render import render_files
+from hermeion.scripts import (
+    activate_script,
+    ca_files,
+    cache_script,
+    driver_script,
+    image_script,
+    nvidia_repository,
+    release_script,
+    runtime_script,
+)
+from hermeion.sources import question_script
+from tests.unit.builders import (
+    NAME,
+    OWN,
+    POISON,
+    TEMPLATES,
+    bare_text,
+    final_plan,
+    final_service,
+    make_probe,
+    make_sources,
+    make_spec,
+)
+
+CA = "-----BEGIN CERTIFICATE-----\n$HOME 'quoted' \"double\" `id`\n-----END CERTIFICATE-----\n"
+KEY = "-----BEGIN PGP PUBLIC KEY BLOCK-----\n"
+HOSTILE = "$HOME `id` \"double\" 'single' %n {{ x }} \\ ; exit 3"
+MIRRORS = {
+    "registry": "mirror:5000",
+    "hub": "https://hub.mirror",
+    "index": "https://pypi.mirror/simple",
+    "apt": {"nvidia": {"url": "https://apt.mirror/nvidia/", "key": "key.asc"}},
+    "ca": "ca.pem",
+}
+
+
+def a_spec(*, mirrors: bool = True) -> HostSpec:
+    """An inventory with every mirror, or none."""
+    return make_spec(hermes_mirrors=MIRRORS if mirrors else {})
+
+
+def a_service() -> Service:
+    """A service whose free values are hostile."""
+    return final_service({"name": "hermes", "model": "my-llama", "extra_args": {"x": HOSTILE}}, hermes_catalog=[OWN])
+
+
+def scripts(*, mirrors: bool = True, token: str | None = None) -> dict[str, str]:
+    """Every script that goes to a host, by name."""
+    spec, service = a_spec(mirrors=mirrors), a_service()
+    bare = parse_probe(bare_text().splitlines())
+    plan = make_plan(NAME, spec, bare)
+    ca, key = (CA, KEY) if mirrors else (None, None)
+    runtime = {"ca": ca, "mirror_key": key}
+    return {
+        "driver": driver_script(spec, plan, bare, ca=ca, mirror_key=key),
+        "runtime": runtime_script(spec, bare, daemon_json='{"a": "\'$x"}\n', **runtime),
+        "runtime without a new daemon.json": runtime_script(spec, bare, daemon_json=None, **runtime),
+        "runtime where all is installed": runtime_script(spec, make_probe(), daemon_json="{}", **runtime),
+        "cache": cache_script(spec, service, make_sources(service), ca=ca, token=token),
+        "image": image_script(service, 5),
+        "release": release_script(service, render_files(service, TEMPLATES)),
+        "activate": activate_script(service),
+        "questions": question_script(spec, service, ca=ca, token=token),
+    }
+
+
+def shell(script: str, *options: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a script over standard input, as on a host."""
+    return subprocess.run(["sh", *options, "-s"], input=script, cwd=cwd, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("mirrors", [True, False])
+@pytest.mark.parametrize("name", scripts())
+def test_scripts_are_shell(name: str, mirrors: bool) -> None:
+    """Every script can be read by the shell, with hostile values, with mirrors and without."""
+    done = shell(scripts(mirrors=mirrors, token=f"{POISON}'$x")[name], "-n")
+
+    assert (0, "") == (done.returncode, done.stderr)
+
+
+@pytest.mark.parametrize("name", [name for name in scripts() if name not in {"questions", "image"}])
+def test_scripts_stop_at_the_first_error(name: str) -> None:
+    """A job stops at its first failing command, and at an unset variable."""
+    assert scripts()[name].startswith("set -eu\n")
+
+
+def decoded(script: str) -> str:
+    """A script and the files in it."""
+    files = [base64.b64decode(text).decode() for text in re.findall(r"^put .* (\S+)$", script, re.MULTILINE)]
+    return "\n".join([script, *files])
+
+
+@pytest.mark.parametrize("name", scripts())
+def test_token_is_where_it_may_be(name: str) -> None:
+    """The Hub's token is in the two scripts that ask the Hub, and in no file that they write."""
+    script = scripts(token=POISON)[name]
+
+    assert (name in {"cache", "questions"}) == (POISON in script)
+    assert script.count(POISON) == decoded(script).count(POISON)
+
+
+def test_token_is_exported_by_the_shell_itself() -> None:
+    """The puller gets the token by its environment: on no command line, and not world-readable."""
+    lines = [line for line in scripts(token=POISON)["cache"].splitlines() if POISON in line]
+
+    assert [f"HF_TOKEN={POISON}; export HF_TOKEN"] == lines
+
+
+def test_job_hides_its_script() -> None:
+    """A job's script lies in a private folder for as long as it runs, and its text is on no command line."""
+    text = start_script("weights-hermes", scripts(token=POISON)["cache"])
+
+    assert POISON not in text
+    assert "umask 077" in text.splitlines()
+    assert "install -d -m 0700 /run/hermeion/jobs" in text.splitlines()
+    assert not any("systemd-run" in line and "base64" in line for line in text.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("driver", "apt install -y --no-install-recommends nvidia-driver-pinning-580 linux-headers-6.12.48+deb13-amd64"
+         " nvidia-kernel-open-dkms nvidia-driver-cuda nvidia-persistenced"),
+        ("runtime", "apt install -y --no-install-recommends docker.io docker-cli docker-compose curl ca-certificates"
+         " nvidia-container-toolkit-base"),
+        ("runtime", "restart=yes"),
+        ("runtime without a new daemon.json", "restart=no"),
+        ("cache", "export HF_HOME=/run/hermeion/hf-home HF_ENDPOINT=https://hub.mirror"),
+        ("cache", "export SSL_CERT_FILE=/etc/hermeion/ca.pem REQUESTS_CA_BUNDLE=/etc/hermeion/ca.pem"),
+        ("image", 'echo "##total 5"'),
+        ("release", "docker compose -f /opt/hermeion/hermes/releases/%s/compose.yaml config -q"),
+        ("activate", "switch releases/%s"),
+    ],
+)  # fmt: skip
+def test_lines(name: str, line: str) -> None:
+    """What a script does at its heart."""
+    assert line.replace("%s", a_service().release_id) in scripts()[name].splitlines()
+
+
+def test_nothing_is_installed_twice() -> None:
+    """Where Docker, Compose and toolkit are here, apt is not called."""
+    assert "apt install" not in scripts()["runtime where all is installed"]
+
+
+@pytest.mark.parametrize(
+    ("release", "checksum"),
+    [
+        ("12", "e7f219eab6fe4819cdb5c15b98233dc3420302d9c00883219cd3d896857cf48d"),
+        ("13", "dd28f1f6ba0038180d6b23f846cefca1e3de4c9327751665241370bacea452a1"),
+    ],
+)
+def test_keyring_of_nvidia(release: str, checksum: str) -> None:
+    """NVIDIA's keyring comes from the system's own repository and is checked before it is installed."""
+    probe = make_probe(driver=None, os=("ID=debian", f'VERSION_ID="{release}"'))
+    script = nvidia_repository(make_spec(), probe, ca=None, mirror_key=None)
+
+    assert f"/repos/debian{release}/x86_64/cuda-keyring_1.1-1_all.deb\n" in script
+    assert 1 == script.count(f'echo "{checksum}  $keyring" | sha256sum -c --status')
+    assert script.index("sha256sum") < script.index("dpkg -i")
+
+
+def test_mirror_of_nvidia() -> None:
+    """With a mirror, apt gets its address, its key and its certificates, and NVIDIA is not asked."""
+    script = nvidia_repository(a_spec(), make_probe(), ca=CA, mirror_key=KEY)
+    text = decoded(script)
+
+    assert "nvidia.com" not in text
+    for part in (
+        "Types: deb\nURIs: https://apt.mirror/nvidia/\nSuites: ./\nSigned-By: /etc/apt/keyrings/hermeion-nvidia.asc\n",
+        'Acquire::https::apt.mirror::CAInfo "/etc/hermeion/ca.pem";\n',
+        KEY,
+    ):
+        assert part in text
+
+
+@pytest.mark.parametrize(
+    ("mirrors", "ca", "paths"),
+    [
+        ({}, None, []),
+        ({"ca": "x"}, CA, ["/etc/hermeion/ca.pem"]),
+        (MIRRORS, CA, ["/etc/hermeion/ca.pem", "/etc/docker/certs.d/mirror:5000/ca.crt"]),
+    ],
+)
+def test_ca_files(mirrors: dict[str, object], ca: str | None, paths: list[str]) -> None:
+    """The site's certificates lie where everything that fetches looks for them."""
+    assert paths == [file.path for file in ca_files(make_spec(hermes_mirrors=mirrors), ca)]
+
+
+def local(script: str, folder: Path) -> str:
+    """A script with its folders moved and without its owners."""
+    for root in ("/etc/", "/opt/", "/run/hermeion"):
+        script = script.replace(root, f"{folder}{root}")
+    return script.replace(" root:root ", f" {folder.stat().st_uid}:{folder.stat().st_gid} ")
+
+
+def tool(folder: Path, name: str, text: str = "exit 0") -> None:
+    """A stand-in for a program of the host."""
+    path = folder / "bin" / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+
+
+def write_release(folder: Path, service: Service) -> Path:
+    """Run the real release script in a folder; returns the folder of the release."""
+    tool(folder, "docker", f'echo "$@" >> {folder}/docker.log')
+    script = f"PATH={folder}/bin:$PATH\n" + local(release_script(service, render_files(service, TEMPLATES)), folder)
+    done = shell(script)
+    assert (0, "", "") == (done.returncode, done.stdout, done.stderr)
+    return folder / "opt" / "hermeion" / service.name / "releases" / service.release_id
+
+
+def test_release_is_written(tmp_path: Path) -> None:
+    """The files of a release arrive byte for byte, Compose is asked about them, and nothing is switched."""
+    service = a_service()
+    release = write_release(tmp_path, service)
+
+    assert {file.path: file.content for file in render_files(service, TEMPLATES)} == {
+        path.name: path.read_text() for path in release.iterdir()
+    }
+    assert f"compose -f {release}/compose.yaml config -q\n" == (tmp_path / "docker.log").read_text()
+    assert ["releases"] == [path.name for path in release.parent.parent.iterdir()]
+
+
+def test_keys_are_made_once(tmp_path: Path) -> None:
+    """A key is made at the first release, is private, and stays; it is long and plain."""
+    keys = tmp_path / "etc" / "hermeion" / "hermes" / "api-keys"
+    write_release(tmp_path, a_service())
+    first = keys.read_text()
+    write_release(tmp_path, a_service().model_copy(update={"port": 9000}))
+
+    assert first == keys.read_text()
+    assert re.fullmatch(r"[A-Za-z0-9_-]{43}\n", first)
+    assert "0o100600" == oct(keys.stat().st_mode)
+    assert "0o40700" == oct(keys.parent.stat().st_mode)
+
+
+def test_foreign_files_leave_the_release(tmp_path: Path) -> None:
+    """A file that is not of the release does not stay in its folder, and an edited one is restored."""
+    service = a_service()
+    release = write_release(tmp_path, service)
+    (release / "compose.override.yaml").write_text("services: {}")
+    (release / "engine.yaml").write_text("edited")
+    write_release(tmp_path, service)
+
+    assert sorted(file.path for file in render_files(service, TEMPLATES)) == sorted(p.name for p in release.iterdir())
+    assert "edited" != (release / "engine.yaml").read_text()
+
+
+HEALTHY = "exit 0"
+DEAD = "exit 7"
+
+
+def activate(folder: Path, service: Service, curl: str) -> subprocess.CompletedProcess[str]:
+    """Run the real activation with stand-ins for systemd, Docker, journal and curl."""
+    tool(folder, "systemctl", f'case "$1" in show) echo 1 ;; *) echo "$@" >> {folder}/systemctl.log ;; esac')
+    tool(folder, "docker", "echo last line of the engine")
+    tool(
+        folder,
+        "journalctl",
+        "echo ' Container starting'; echo 'hermeion-hermes  | the engine died'; echo 'hermeion-hermes  | of this'",
+    )
+    tool(folder, "curl", f'echo "$@" >> {folder}/curl.log\n{curl}')
+    (folder / "etc/systemd/system").mkdir(parents=True, exist_ok=True)
+    (folder / "systemctl.log").write_text("")
+    return shell(f"PATH={folder}/bin:$PATH\n" + local(activate_script(service), folder))
+
+
+def current(folder: Path) -> str:
+    """The release that is current."""
+    return (folder / "opt/hermeion/hermes/current").readlink().name
+
+
+def test_activation(tmp_path: Path) -> None:
+    """A release is switched to, its unit installed and enabled, and the switch ends when the model has answered."""
+    service = a_service()
+    write_release(tmp_path, service)
+    done = activate(tmp_path, service, HEALTHY)
+
+    assert (0, "") == (done.returncode, done.stderr)
+    assert service.release_id == current(tmp_path)
+    assert (tmp_path / "etc/systemd/system" / service.unit).read_text() == next(
+        file.content for file in render_files(service, TEMPLATES) if file.path == service.unit
+    )
+    assert [
+        "daemon-reload",
+        f"enable --quiet {service.unit}",
+        f"reset-failed {service.unit}",
+        f"restart {service.unit}",
+    ] == (tmp_path / "systemctl.log").read_text().splitlines()
+    assert "##note answers\n" == done.stdout
+
+
+def test_key_is_on_no_command_line(tmp_path: Path) -> None:
+    """The question to the model carries the key over standard input."""
+    service = a_service()
+    write_release(tmp_path, service)
+    activate(tmp_path, service, HEALTHY)
+    key = (tmp_path / "etc/hermeion/hermes/api-keys").read_text().strip()
+    asked = (tmp_path / "curl.log").read_text()
+
+    assert "/v1/chat/completions" in asked
+    assert key not in asked
+
+
+def test_first_release_that_dies(tmp_path: Path) -> None:
+    """A first release that does not answer is stopped, and the engine's last lines are shown."""
+    service = a_service()
+    write_release(tmp_path, service)
+    done = activate(tmp_path, service, DEAD)
+
+    assert 1 == done.returncode
+    assert [
+        f"the engine of release {service.release_id} does not answer; its last lines:",
+        "the engine died",
+        "of this",
+    ] == done.stdout.splitlines()[1:]
+    assert f"stop {service.unit}" == (tmp_path / "systemctl.log").read_text().splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("works", "last"),
+    [(True, "the previous release %s serves again"), (False, "the previous release %s does not answer either")],
+)
+def test_previous_release_comes_back(tmp_path: Path, works: bool, last: str) -> None:
+    """When a new release does not answer, the one before it is switched back to, and the run fails."""
+    old = a_service()
+    new = old.model_copy(update={"port": 9000})
+    for service in (old, new):
+        write_release(tmp_path, service)
+    activate(tmp_path, old, HEALTHY)
+    old_unit = (tmp_path / "etc/systemd/system" / old.unit).read_text()
+    old_works = f'case "$(readlink {tmp_path}/opt/hermeion/hermes/current)" in */{old.release_id}) exit 0 ;; esac\n'
+    done = activate(tmp_path, new, (old_works if works else "") + DEAD)
+
+    assert 1 == done.returncode
+    assert last % old.release_id == done.stdout.splitlines()[-1]
+    assert old.release_id == current(tmp_path)
+    assert old_unit == (tmp_path / "etc/systemd/system" / old.unit).read_text()
+
+
+@pytest.mark.parametrize("plan", [final_plan(), final_plan(hermes_mirrors={"registry": "mirror:5000"})])
+def test_image_comes_by_digest(plan: object) -> None:
+    """The image is pulled by digest, never by tag."""
+    service = plan.services[0]  # type: ignore[attr-defined]
+    script = image_script(service, 1)
+
+    assert f"fromImage={service.image.name}&tag={service.image.digest}" in script
+    assert service.image.tag not in script
+
+
+def test_files_keep_their_modes() -> None:
+    """A mode is rendered as chmod reads it."""
+    (line,) = [
+        line for line in write_files([HostFile(path="/a", content="x", mode="0640")]).splitlines() if "put /a" in line
+    ]
+
+    assert f"put /a 0640 root:root {base64.b64encode(b'x').decode()}" == line

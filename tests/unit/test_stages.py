@@ -1,0 +1,204 @@
+"""Which stages of a host are pending, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from hermeion.planner import make_plan
+from hermeion.plans import Plan
+from hermeion.probe import parse_probe
+from hermeion.stages import find_stages
+from tests.unit.builders import (
+    DIGEST,
+    NAME,
+    TEMPLATES,
+    bare_text,
+    converged_answers,
+    file_row,
+    final_plan,
+    make_probe,
+    make_spec,
+)
+
+CA = "-----BEGIN CERTIFICATE-----\nMII\n"
+MIRRORS = {"registry": "mirror:5000", "ca": "ca.pem"}
+CA_PATHS = ("/etc/hermeion/ca.pem", "/etc/docker/certs.d/mirror:5000/ca.crt")
+
+Answers = dict[str, Any]
+
+
+def converged() -> tuple[Plan, Answers]:
+    """A plan with a mirror, and the answers of a host that is as it says."""
+    plan = final_plan(hermes_mirrors=MIRRORS)
+    answers = converged_answers(plan)
+    answers["files"] += [file_row(path, CA) for path in CA_PATHS]
+    answers["packages"] = {"nvidia-container-toolkit-base": "1.18.0-1"}
+    return plan, answers
+
+
+def pending(plan: Plan, answers: Answers) -> dict[str, tuple[str, ...]]:
+    """Pending stages of a host with these answers, compared with this plan."""
+    spec = make_spec(hermes_mirrors=MIRRORS)
+    return find_stages(spec, plan, make_probe(**answers), templates=TEMPLATES, ca=CA).pending
+
+
+def test_converged_host() -> None:
+    """A host that is as planned has nothing to do."""
+    assert {} == pending(*converged())
+
+
+def without(key: str, part: str) -> Callable[[Answers], None]:
+    """Takes the rows with ``part`` away."""
+
+    def change(answers: Answers) -> None:
+        rows = [row for row in answers[key] if part not in row]
+        assert len(rows) < len(answers[key])
+        answers[key] = rows
+
+    return change
+
+
+def replaced(key: str, old: str, new: str) -> Callable[[Answers], None]:
+    """Replaces a text in the rows."""
+
+    def change(answers: Answers) -> None:
+        rows = [row.replace(old, new) for row in answers[key]]
+        assert rows != answers[key]
+        answers[key] = rows
+
+    return change
+
+
+def says(**values: Any) -> Callable[[Answers], None]:
+    """Sets answers as a whole."""
+    return lambda answers: answers.update(values)
+
+
+def edited(path: str) -> Callable[[Answers], None]:
+    """A file that someone edited by hand."""
+
+    def change(answers: Answers) -> None:
+        without("files", f" {path}")(answers)
+        answers["files"].append(file_row(path, "edited"))
+
+    return change
+
+
+UNIT = "hermeion-hermes.service"
+RELEASE = final_plan(hermes_mirrors=MIRRORS).services[0].release_id
+CURRENT = "/opt/hermeion/hermes/current"
+
+
+@pytest.mark.parametrize(
+    ("change", "stage", "reason"),
+    [
+        (says(compose=None), "runtime", "Docker Compose is missing"),
+        (says(packages={}), "runtime", "the NVIDIA container toolkit is missing"),
+        (says(daemon_json=None), "runtime", "CDI is off in /etc/docker/daemon.json"),
+        (says(daemon_json='{"features": {"cdi": false}}'), "runtime", "CDI is off in /etc/docker/daemon.json"),
+        (says(cdi=[]), "runtime", "no CDI specification lists the planned GPUs"),
+        (says(cdi=["all", "0"]), "runtime", "no CDI specification lists the planned GPUs"),
+        (without("files", CA_PATHS[0]), "runtime", f"{CA_PATHS[0]} differs"),
+        (edited(CA_PATHS[1]), "runtime", f"{CA_PATHS[1]} differs"),
+        (says(weights=[]), "cache", "hermes-3-8b-bf16 is missing"),
+        (replaced("weights", "complete", "damaged"), "cache", "hermes-3-8b-bf16 is damaged"),
+        (says(images=[]), "service", f"hermes: image {DIGEST} is missing"),
+        *(
+            (change, "service", f"hermes: {CURRENT}/{name} was changed")
+            for name in ("assemble-config.sh", "compose.yaml", "engine.yaml", "plan.json", UNIT)
+            for change in (edited(f"{CURRENT}/{name}"), without("files", f"{CURRENT}/{name}"))
+        ),
+        (edited(f"/etc/systemd/system/{UNIT}"), "service", f"hermes: /etc/systemd/system/{UNIT} was changed"),
+        (
+            without("files", "api-keys"),
+            "service",
+            "hermes: /etc/hermeion/hermes/api-keys is missing or open to others",
+        ),
+        (
+            replaced("files", "600 0:0", "644 0:0"),
+            "service",
+            "hermes: /etc/hermeion/hermes/api-keys is missing or open to others",
+        ),
+        (says(units=[]), "service", "hermes: the unit is missing"),
+        (replaced("units", "ActiveState=active", "ActiveState=failed"), "service", "hermes: the unit is failed"),
+        (replaced("units", "=enabled", "=disabled"), "service", "hermes: the unit is disabled"),
+        (says(containers=[]), "service", f"hermes: no container of release {RELEASE} is running"),
+        (
+            replaced("containers", "running", "exited"),
+            "service",
+            f"hermes: no container of release {RELEASE} is running",
+        ),
+        (
+            replaced("containers", RELEASE, "0123456789ab"),
+            "service",
+            f"hermes: no container of release {RELEASE} is running",
+        ),
+        (
+            replaced("releases", f"releases/{RELEASE}", "releases/0123456789ab"),
+            "service",
+            f"hermes: release {RELEASE} is planned, 0123456789ab is current",
+        ),
+        (says(releases=[]), "service", f"hermes: release {RELEASE} is planned, none is current"),
+    ],
+)
+def test_one_change_is_one_reason(change: Callable[[Answers], None], stage: str, reason: str) -> None:
+    """Each single thing that is not as planned turns exactly one reason on."""
+    plan, answers = converged()
+    change(answers)
+
+    assert {stage: (reason,)} == pending(plan, answers)
+
+
+def test_unit_that_restarts() -> None:
+    """A unit between two starts is not running."""
+    plan, answers = converged()
+    replaced("units", "SubState=running", "SubState=auto-restart")(answers)
+
+    assert ["service"] == list(pending(plan, answers))
+
+
+def test_docker_that_does_not_answer() -> None:
+    """Without Docker, all that it holds is missing too."""
+    plan, answers = converged()
+    answers |= {"docker": None, "compose": None, "images": [], "containers": []}
+
+    assert {
+        "runtime": ("Docker does not answer", "Docker Compose is missing"),
+        "service": (
+            f"hermes: image {DIGEST} is missing",
+            f"hermes: no container of release {RELEASE} is running",
+        ),
+    } == pending(plan, answers)
+
+
+def test_bare_host() -> None:
+    """On a bare host every stage is pending, in the order in which they are applied."""
+    spec = make_spec()
+    probe = parse_probe(bare_text().splitlines())
+    stages = find_stages(spec, make_plan(NAME, spec, probe), probe, templates=TEMPLATES, ca=None)
+
+    assert {
+        "driver": ("no driver answers; branch 580 (LTS) with the open kernel module",),
+        "runtime": (
+            "Docker does not answer",
+            "Docker Compose is missing",
+            "the NVIDIA container toolkit is missing",
+            "CDI is off in /etc/docker/daemon.json",
+            "no CDI specification lists the planned GPUs",
+        ),
+        "cache": ("hermes-3-8b-bf16 is missing",),
+        "service": ("hermes: not deployed yet",),
+    } == stages.pending
+    assert ["driver", "runtime", "cache", "service"] == list(stages.pending)
+
+
+def test_nothing_wanted() -> None:
+    """Where no service is wanted, Docker and weights are nobody's business."""
+    spec = make_spec(hermes_services=[])
+    probe = make_probe(docker=None, compose=None)
+    stages = find_stages(spec, make_plan(NAME, spec, probe), probe, templates=TEMPLATES, ca=None)
+
+    assert {} == stages.pending
