@@ -13,6 +13,7 @@ from pyinfra.context import host as context_host
 from pyinfra.context import state as context_state
 
 from hermeion import narration
+from hermeion.errors import HermeionError
 from hermeion.facts import run
 from hermeion.jobs import JobLog, poll_script, start_script
 from hermeion.probe import boot_script
@@ -77,7 +78,12 @@ def job(job: str, label: str, script: Callable[[], str]) -> Generator[StringComm
     if context_state.current_stage != StateStage.Execute:
         yield StringCommand("true")  # a preview: the script may depend on what earlier steps find out
         return
-    yield StringCommand("sh", "-s", _stdin=start_script(job, script()))
+    try:
+        text = script()
+    except HermeionError as error:
+        yield fail_here(str(error))
+        return
+    yield StringCommand("sh", "-s", _stdin=start_script(job, text))
     if failure := follow(job, label):
         yield fail_here(failure)
 

@@ -2,41 +2,43 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from pydantic import ValidationError
 
 from hermeion.drivers import decide_driver
 from hermeion.engines import vllm
 from hermeion.errors import InventoryError, PlacementError
-from hermeion.hosts import Gpu, Host, reconcile
+from hermeion.hosts import Gpu, reconcile
 from hermeion.images import parse_image
 from hermeion.inventory import HostSpec, ServiceSpec
-from hermeion.plans import Image, MemoryBudget, Plan, PlannedGpu, Rejection, Service
+from hermeion.placement import Candidate, place
+from hermeion.plans import Image, Plan, PlannedGpu, Rejection, Service
 from hermeion.probe import Probe
-from hermeion.units import format_bytes
 from hermeion.variants import Catalog, Variant, merge_catalog
 
-COMFORTABLE_CONTEXT = 32768
-"""With ``context="max"`` a variant with fewer bits is taken only if the better one does not reach this many tokens."""
-
-CONTEXT_STEP = 256
-"""A context that memory limits is rounded down to this many tokens."""
-
-OUR_OPTIONS = frozenset({"api-key", "host", "model", "port", "revision", "trust-remote-code", "config"})
-"""Options that ``extra_args`` may not set: what the plan decides, and remote code."""
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A variant on GPUs, with the context that fits there."""
-
-    variant: Variant
-    gpus: tuple[Gpu, ...]
-    sequences: int
-    context: int
-    memory: MemoryBudget
+OUR_OPTIONS = frozenset(
+    {
+        "api-key",
+        "config",
+        "gpu-memory-utilization",
+        "host",
+        "kv-cache-memory-bytes",
+        "max-model-len",
+        "max-num-batched-tokens",
+        "max-num-seqs",
+        "model",
+        "pipeline-parallel-size",
+        "port",
+        "revision",
+        "served-model-name",
+        "tensor-parallel-size",
+        "trust-remote-code",
+    }
+)
+"""Options that ``extra_args`` may not set: what the plan decides (context, sequences, GPUs …), and remote code."""
 
 
 def find_variants(host: str, spec: ServiceSpec, catalog: Catalog) -> tuple[Variant, ...]:
@@ -83,67 +85,6 @@ def check_inventory(host: str, spec: HostSpec) -> None:
             raise InventoryError(f"{path}/extra_args: {ours[0]!r} is not for extra_args to set.")
 
 
-def _gpu_sets(spec: ServiceSpec, free: Sequence[Gpu], current: Service | None) -> list[tuple[Gpu, ...]]:
-    """The sets of GPUs to try, fewest first; the set that serves now stands before others of its size."""
-    if isinstance(spec.gpus, tuple):
-        named = tuple(gpu for gpu in free if gpu.uuid in spec.gpus)
-        return [named if len(named) == len(set(spec.gpus)) else ()]
-    # A GPU on which others hold more than the engine leaves comes last; a display's few megabytes move nothing.
-    free = sorted(free, key=lambda gpu: gpu.free < gpu.memory * vllm.UTILISATION)
-    counts = [1, 2, 4, 8] if spec.gpus == "auto" else [int(spec.gpus)]
-    models = list(dict.fromkeys(gpu.model for gpu in free))
-    sets = []
-    for count in counts:
-        now = {gpu.pci_address for gpu in current.gpus} if current else set()
-        running = tuple(gpu for gpu in free if gpu.pci_address in now)
-        if len(running) == count:
-            sets.append(running)
-        sets += [
-            like[:count] for model in models if len(like := tuple(gpu for gpu in free if gpu.model == model)) >= count
-        ]
-    return sets
-
-
-def _try(spec: ServiceSpec, variant: Variant, gpus: tuple[Gpu, ...]) -> Candidate | str:
-    """The candidate, or one sentence why there is none."""
-    if reason := vllm.accepts(variant, gpus):
-        return reason
-    sequences = spec.sequences or min(vllm.default_sequences(gpu) for gpu in gpus)
-    memory = vllm.budget(variant, gpus, sequences)
-    for gpu in gpus:
-        if gpu.free < memory.total:
-            return (
-                f"others hold {format_bytes(gpu.memory - gpu.free)} of the memory of {gpu.uuid}; the engine "
-                f"needs {format_bytes(memory.total)} free"
-            )
-    if memory.kv_cache <= 0:
-        return (
-            f"weights and overhead need {format_bytes(memory.total - memory.kv_cache)} per GPU, "
-            f"{format_bytes(memory.total)} may be used"
-        )
-    longest = variant.shape.max_context
-    fits = longest if memory.kv_tokens >= longest else memory.kv_tokens // CONTEXT_STEP * CONTEXT_STEP
-    if spec.context != "max":
-        if spec.context > longest:
-            return f"the model was made for {longest} tokens of context, {spec.context} are wanted"
-        if spec.context > memory.kv_tokens:
-            return f"the largest context that fits is {fits} tokens, {spec.context} are wanted"
-        fits = spec.context
-    elif fits < min(spec.min_context, longest):
-        return f"the largest context that fits is {fits} tokens, at least {spec.min_context} are wanted"
-    return Candidate(variant, gpus, sequences, fits, memory)
-
-
-def _choose(candidates: Sequence[Candidate]) -> Candidate:
-    """The first with a comfortable context on the fewest GPUs that reach all of it; else the longest context."""
-    for candidate in candidates:
-        variant = candidate.variant
-        longest = max(c.context for c in candidates if c.variant is variant)
-        if longest >= min(COMFORTABLE_CONTEXT, variant.shape.max_context) and candidate.context == longest:
-            return candidate
-    return max(candidates, key=lambda c: c.context)
-
-
 def _current(probe: Probe, name: str) -> Service | None:
     if name not in probe.releases:
         return None
@@ -151,6 +92,19 @@ def _current(probe: Probe, name: str) -> Service | None:
         return Service.model_validate(probe.releases[name][1])
     except ValidationError:
         return None  # written by another version of Hermeion: planned anew
+
+
+def wanted_hash(spec: ServiceSpec, host: HostSpec) -> str:
+    """Hash of everything in the inventory that decides about a service, 12 hexadecimal digits."""
+    own = [entry.to_json() for entry in host.hermes_catalog if entry.name == spec.model]
+    wanted = [spec.to_json(), own, host.hermes_cache, host.hermes_mirrors.registry]
+    return hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _still_wanted(current: Service, spec: ServiceSpec, host: HostSpec, free: Sequence[Gpu]) -> bool:
+    """Whether the release that runs is what is wanted, and its GPUs are here: then it stays, whatever else moved."""
+    here = {(gpu.pci_address, gpu.uuid) for gpu in free}
+    return current.wanted == wanted_hash(spec, host) and {(gpu.pci_address, gpu.uuid) for gpu in current.gpus} <= here
 
 
 def _image(spec: ServiceSpec, host: HostSpec, version: str, current: Service | None) -> Image:
@@ -173,6 +127,7 @@ def _service(spec: ServiceSpec, host: HostSpec, name: str, chosen: Candidate, cu
     return Service(
         name=spec.name,
         host=name,
+        wanted=wanted_hash(spec, host),
         model=spec.model,
         variant=variant.name,
         repo=variant.repo,
@@ -207,30 +162,6 @@ def _service(spec: ServiceSpec, host: HostSpec, name: str, chosen: Candidate, cu
     )
 
 
-def _place(
-    spec: ServiceSpec, host: Host, free: Sequence[Gpu], variants: Sequence[Variant], current: Service | None
-) -> tuple[Candidate, list[Rejection]]:
-    rejections: list[Rejection] = []
-    candidates: list[Candidate] = []
-    for variant in variants:
-        for gpus in _gpu_sets(spec, free, current):
-            option = f"{variant.name} on {len(gpus)} × {gpus[0].model if gpus else 'no such GPU'}"
-            result = _try(spec, variant, gpus) if gpus else "not all of the GPUs named are here and free"
-            if isinstance(result, str):
-                rejections.append(Rejection(service=spec.name, option=option, reason=result))
-            else:
-                candidates.append(result)
-    if not candidates:
-        tried = "\n".join(f"  - {r.option}: {r.reason}" for r in rejections)
-        raise PlacementError(
-            f"{host.name}: {spec.name}: {spec.model} fits on no free GPU of this host.\n"
-            f"{tried or '  - no GPU is free'}\n"
-            "Ask for a shorter context, a smaller variant, or more GPUs."
-        )
-    chosen = _choose(candidates)
-    return chosen, rejections
-
-
 def make_plan(name: str, spec: HostSpec, probe: Probe) -> Plan:
     """Decide everything about one host.
 
@@ -257,11 +188,16 @@ def make_plan(name: str, spec: HostSpec, probe: Probe) -> Plan:
         )
     driver = decide_driver(spec.hermes_driver, host, probe, vllm.MIN_DRIVER)
     free = list(host.gpus)
-    services, rejections = [], []
+    services: list[Service] = []
+    rejections: list[Rejection] = []
     for wanted in spec.hermes_services:
         current = _current(probe, wanted.name)
-        chosen, refused = _place(wanted, host, free, find_variants(name, wanted, catalog), current)
-        rejections += refused
-        services.append(_service(wanted, spec, name, chosen, current))
-        free = [gpu for gpu in free if gpu not in chosen.gpus]
+        if current and not spec.hermes_refresh and _still_wanted(current, wanted, spec, free):
+            services.append(current)
+        else:
+            chosen, refused = place(wanted, host, free, find_variants(name, wanted, catalog), current)
+            rejections += refused
+            services.append(_service(wanted, spec, name, chosen, current))
+        taken = {gpu.pci_address for gpu in services[-1].gpus}
+        free = [gpu for gpu in free if gpu.pci_address not in taken]
     return Plan(host=name, driver=driver, services=tuple(services), rejections=tuple(rejections))

@@ -81,6 +81,7 @@ class Service(Record):
     """Every decision about one service: what a release is made from.
 
     Attributes:
+        wanted: Hash of what the inventory asked for; as long as it is the same, the plan stays.
         revision: Commit of the weights, or ``None`` until it was resolved.
         weights_bytes: Size of the weights in bytes.
         context: Tokens of context served.
@@ -92,6 +93,7 @@ class Service(Record):
 
     name: str
     host: str
+    wanted: str
     model: str
     variant: str
     repo: str

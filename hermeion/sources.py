@@ -169,6 +169,12 @@ def read_answers(host: str, spec: HostSpec, service: Service, answers: dict[str,
     for name in ("revision", "tree"):
         _judge_hub(host, hub, service, answers[name])
     _judge_registry(host, service, answers["manifest"])
+    if "platform" in answers and answers["platform"].status != 200:
+        raise SourceError(
+            f"{host}: {service.name}: the registry {service.image.registry} answers {answers['platform'].status} for "
+            f"this machine's manifest of {service.image.repository}:{service.image.tag}. Nothing was changed; "
+            "run again."
+        )
     try:
         sources = _read_bodies(answers)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -176,6 +182,11 @@ def read_answers(host: str, spec: HostSpec, service: Service, answers: dict[str,
             f"{host}: {service.name}: the Hub {hub} or the registry {service.image.registry} answered something that "
             f"is not its own ({error!r}). Look for a proxy or a login page in between."
         ) from error
+    if not sources.image_bytes:
+        raise SourceError(
+            f"{host}: {service.name}: {service.image.repository}:{service.image.tag} has no image for this host's "
+            "architecture. Choose a tag that has one."
+        )
     if not any(file.path.endswith(".safetensors") for file in sources.files):
         raise SourceError(
             f"{host}: {service.name}: {service.repo} has no .safetensors file in its top folder; vLLM reads no other "

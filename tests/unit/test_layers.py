@@ -111,13 +111,14 @@ RANKS = {
     "hermeion.engines": 4,
     "hermeion.engines.vllm": 4,
     "hermeion.drivers": 4,
-    "hermeion.planner": 5,
-    "hermeion.checks": 5,
-    "hermeion.render": 5,
-    "hermeion.stages": 6,
-    "hermeion.scripts": 7,
-    "hermeion.presentation": 7,
-    "hermeion.docs": 7,
+    "hermeion.placement": 5,
+    "hermeion.planner": 6,
+    "hermeion.checks": 6,
+    "hermeion.render": 6,
+    "hermeion.stages": 7,
+    "hermeion.scripts": 8,
+    "hermeion.presentation": 8,
+    "hermeion.docs": 8,
 }
 
 

@@ -37,6 +37,7 @@ from tests.unit.builders import (
     final_plan,
     make_probe,
     make_spec,
+    settled,
     uuid_of,
 )
 
@@ -400,6 +401,54 @@ def test_running_gpus_stay() -> None:
 
     assert "0000:02:00.0" == first.services[0].gpus[0].pci_address
     assert first.services == again.services
+
+
+def test_a_running_release_stays_where_it_is() -> None:
+    """What runs does not move because others freed a GPU: only what the inventory moves, moves."""
+    gpus = (RTX_4090, RTX_4090)
+    busy = make_probe(gpus, used={0: 20000})
+    before = settled(make_plan(NAME, make_spec(), busy))
+    answers = converged_answers(before)
+    now = make_probe(gpus, **answers)
+
+    assert before.services == make_plan(NAME, make_spec(), now).services
+    assert 2 == len(make_plan(NAME, make_spec(hermes_refresh=True), now).services[0].gpus)
+    (asked,) = make_plan(NAME, make_spec({"name": "hermes", "model": "hermes-3-8b", "gpus": 2}), now).services
+    assert 2 == len(asked.gpus)
+
+
+def test_a_running_release_whose_gpu_is_gone_is_planned_anew() -> None:
+    """A release stays only while its GPUs are there, by address and UUID."""
+    plan = final_plan()
+    answers = converged_answers(plan)
+    (running,) = plan.services
+    stranger = running.model_copy(
+        update={"gpus": tuple(gpu.model_copy(update={"uuid": uuid_of(7)}) for gpu in running.gpus)}
+    )
+    answers = converged_answers(plan.model_copy(update={"services": (stranger,)})) | {"used": {}}
+    (service,) = make_plan(NAME, make_spec(), make_probe(**answers)).services
+
+    assert (uuid_of(0),) == tuple(gpu.uuid for gpu in service.gpus)
+
+
+@pytest.mark.parametrize("option", ["max-model-len", "max_num_seqs", "--tensor-parallel-size"])
+def test_extra_args_do_not_override_the_plan(option: str) -> None:
+    """Memory and GPUs are the plan's to decide, however the option is spelled."""
+    spec = make_spec({**HERMES, "extra_args": {option: 1}})
+    with pytest.raises(InventoryError) as caught:
+        check_inventory(NAME, spec)
+
+    name = option.lstrip("-").replace("_", "-")
+    assert f"gpu-1: hermes_services/hermes/extra_args: {name!r} is not for extra_args to set." == str(caught.value)
+
+
+def test_gpus_by_uuid_need_a_driver() -> None:
+    """UUIDs in the inventory of a host without a driver are refused with what to do."""
+    spec = make_spec({**HERMES, "gpus": [uuid_of(0)]})
+    with pytest.raises(PlacementError) as caught:
+        make_plan(NAME, spec, make_probe(driver=None))
+
+    assert "only a driver tells: use a number or 'auto' for the first run" in str(caught.value)
 
 
 def test_refresh_resolves_anew() -> None:

@@ -371,6 +371,18 @@ REFUSES = (
             "and hermes_mirrors/registry, hermes_mirrors/ca.",
         ),
         (
+            "platform",
+            an_answer(503),
+            THE_REGISTRY + "answers 503 for this machine's manifest of vllm/vllm-openai:v0.33.0. Nothing was changed; "
+            "run again.",
+        ),
+        (
+            "manifest",
+            an_answer(body={"manifests": []}),
+            "gpu-1: hermes: vllm/vllm-openai:v0.33.0 has no image for this host's architecture. Choose a tag that has "
+            "one.",
+        ),
+        (
             "tree",
             an_answer(body=[{"type": "file", "path": "model.gguf", "size": 1}]),
             f"gpu-1: hermes: {REPO} has no .safetensors file in its top folder; vLLM reads no other form. Choose a "
