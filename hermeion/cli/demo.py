@@ -122,7 +122,7 @@ def demo() -> None:
 {REFUSED} was refused because it has no GPU, and did not stop {SERVED}: that is what should happen.
 
 What to try next:
-  .venv/bin/hermeion lab ssh {SERVED}                                     look around: nvidia-smi, docker ps, /opt/hermeion
+  .venv/bin/hermeion lab ssh {SERVED}                                     look around: nvidia-smi, docker ps …
   .venv/bin/hermeion lab ssh {SERVED} -- systemctl stop hermeion-hermes   break something, then:
   .venv/bin/hermeion plan {INVENTORY}                        see that it is noticed
   .venv/bin/pyinfra {INVENTORY} deploys/hermes.py            and repaired

@@ -28,6 +28,6 @@ def verify(
     command = [sys.executable, "-m", "pytest", str(folder), "--rootdir", str(folder), "-p", "no:cacheprovider"]
     command += ["-c", str(folder / "pytest.ini"), "--inventory", inventory]
     command += [part for host in hosts or () for part in ("--only-host", host)]
-    command += ["-v", "--no-header"] if verbose else ["-q"]
+    command += ["-q", *(["--claims", "-o", "console_output_style=classic"] if verbose else [])]
     command += [f"--junit-xml={junit}"] if junit else []
     raise typer.Exit(subprocess.run(command, check=False).returncode)

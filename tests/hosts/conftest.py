@@ -24,6 +24,7 @@ PLANS = "/opt/hermeion/*/current/plan.json"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--inventory", help="pyinfra inventory whose hosts are verified")
+    parser.addoption("--claims", action="store_true", help="print a line for each claim")
     parser.addoption("--only-host", action="append", default=[], help="verify this host alone; may be repeated")
 
 
@@ -97,10 +98,22 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Each test is a claim; the report prints the claim and where it was looked at, not the function's name."""
+    """Each test is a claim about a host; it goes into the report, and into JUnit as a property."""
     if isinstance(item, pytest.Function) and item.function.__doc__:
-        where = item.callspec.id if hasattr(item, "callspec") else ""
-        item._nodeid = f"{where}: {item.function.__doc__.splitlines()[0]}"  # type: ignore[attr-defined]  # no public way
+        item.user_properties.append(("host", item.callspec.id if hasattr(item, "callspec") else ""))
+        item.user_properties.append(("claim", item.function.__doc__.splitlines()[0]))
+
+
+def pytest_report_teststatus(
+    report: pytest.TestReport, config: pytest.Config
+) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
+    """With --claims: a line for each claim instead of a dot."""
+    if not config.getoption("--claims") or not (report.when == "call" or report.failed):
+        return None
+    properties = dict(report.user_properties)
+    word = "true " if report.passed else "FALSE"
+    line = f"{word}  {properties.get('host')}: {properties.get('claim')}\n"
+    return report.outcome, line, (word, {"green": report.passed, "red": report.failed})
 
 
 @pytest.fixture
