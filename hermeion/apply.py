@@ -128,7 +128,8 @@ class Target:
                 if new.decisions[key] != value:
                     return (
                         f"{self.host.name}: {old.name}: the driver contradicts the plan: {key} was planned as "
-                        f"{value}, with the driver it is {new.decisions[key]}. Nothing of the service was changed."
+                        f"{value}, with the driver it is {new.decisions[key]}. Nothing of the service was changed. "
+                        "Run again: the next plan is made from what the driver says."
                     )
         self.plan = plan
         return None

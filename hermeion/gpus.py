@@ -27,7 +27,8 @@ class GpuModel(Record):
 
     Attributes:
         name: NVIDIA's name for it.
-        pci_ids: PCI device ids, lower-case hexadecimal without ``0x``.
+        pci_ids: PCI device ids, lower-case hexadecimal without ``0x``; ``2bb3:227a`` with the board's id where one
+            device id stands for several products.
         memory: What the driver reports as total, in bytes; the smallest figure seen.
         architecture: ``ampere``, ``ada`` …
         compute_capability: ``(8, 9)`` is Ada.
@@ -82,6 +83,12 @@ def gpu_models() -> Mapping[str, GpuModel]:
         for pci_id in model.pci_ids:
             models[pci_id] = model
     return models
+
+
+def find_model(device_id: str, subsystem: str = "") -> GpuModel | None:
+    """The GPU model of a PCI device; where one id stands for several products, the board's id decides."""
+    models = gpu_models()
+    return models.get(f"{device_id}:{subsystem}") or models.get(device_id)
 
 
 def normalise_pci_address(address: str) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from hermeion.errors import PlacementError
-from hermeion.gpus import NVSWITCH_IDS, GpuModel, gpu_models
-from hermeion.probe import Probe
+from hermeion.gpus import NVSWITCH_IDS, GpuModel, find_model
+from hermeion.probe import PciDevice, Probe
 from hermeion.records import Record
 
 MEASURED_TOLERANCE = 0.02
@@ -42,11 +42,11 @@ class Host(Record):
     nvswitch: bool
 
 
-def _known(name: str, address: str, device_id: str) -> GpuModel:
-    model = gpu_models().get(device_id)
+def _known(name: str, device: PciDevice) -> GpuModel:
+    model = find_model(device.device_id, device.subsystem)
     if model is None:
         raise PlacementError(
-            f"{name}: the NVIDIA GPU at {address} (10de:{device_id}) is not in the table of GPUs. "
+            f"{name}: the NVIDIA GPU at {device.address} (10de:{device.device_id}) is not in the table of GPUs. "
             "Add it to hermeion/data/gpus.toml."
         )
     return model
@@ -74,7 +74,7 @@ def reconcile(name: str, probe: Probe) -> Host:
     }
     gpus = []
     for device in probe.gpus:
-        model = _known(name, device.address, device.device_id)
+        model = _known(name, device)
         measured = seen.get(device.address)
         memory = model.memory
         if measured and abs(measured.memory - memory) > MEASURED_TOLERANCE * memory:

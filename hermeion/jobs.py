@@ -7,6 +7,7 @@ output is kept for the day it fails. The next run attaches to a job that is stil
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import shlex
 from collections import deque
@@ -45,19 +46,27 @@ def write_files(files: tuple[HostFile, ...] | list[HostFile]) -> str:
 
 
 def start_script(job: str, script: str) -> str:
-    """Start a job, or attach to the one of the same name that is running. Goes over standard input."""
+    """Start a job, or attach to the same one that is running. Goes over standard input.
+
+    A job of the same name with another script, left by a run that wanted something else, is waited for first.
+    """
     body = base64.b64encode(script.encode()).decode()
+    identity = hashlib.sha256(script.encode()).hexdigest()
     unit = f"hermeion-{job}"
     return f"""set -eu
 umask 077
 install -d -m 0711 /run/hermeion
 install -d -m 0700 {FOLDER}
 cd {FOLDER}
-state=$(systemctl show -p ActiveState --value {unit}.service)
-case $state in active|activating) exit 0 ;; esac
+while case $(systemctl show -p ActiveState --value {unit}.service) in active|activating) ;; *) false ;; esac
+do
+  if [ "$(cat {job}.id 2>/dev/null)" = {identity} ]; then exit 0; fi
+  sleep 1
+done
 systemctl reset-failed {unit}.service 2>/dev/null || true
 rm -f {job}.log {job}.status
 printf %s {body} | base64 -d > {job}.sh
+echo {identity} > {job}.id
 cat > {job}.run <<'END'
 cd {FOLDER}
 sh {job}.sh > {job}.log 2>&1

@@ -18,12 +18,13 @@ SECTIONS = frozenset(
 
 
 class PciDevice(Record):
-    """A PCI device of NVIDIA's. ``device_id`` and ``pci_class`` are hexadecimal without ``0x``."""
+    """A PCI device of NVIDIA's. Ids and class are hexadecimal without ``0x``; ``subsystem`` is the board's id."""
 
     address: str
     device_id: str
     pci_class: str
     driver: str = ""
+    subsystem: str = ""
 
     @property
     def is_gpu(self) -> bool:
@@ -160,6 +161,17 @@ def _parse_docker(rows: list[str]) -> Mapping[str, Any]:
     }
 
 
+def _parse_pci(row: str) -> PciDevice:
+    address, device_id, pci_class, driver, subsystem, *_ = [*row.split(), "-", ""]
+    return PciDevice(
+        address=address,
+        device_id=device_id.removeprefix("0x"),
+        pci_class=pci_class.removeprefix("0x"),
+        driver=driver.removeprefix("-"),
+        subsystem=subsystem.removeprefix("0x").removeprefix("-"),
+    )
+
+
 def _parse_releases(rows: list[str]) -> dict[str, tuple[str, dict[str, object]]]:
     releases: dict[str, tuple[str, dict[str, object]]] = {}
     for row in rows:
@@ -210,10 +222,7 @@ def parse_probe(lines: Iterable[str]) -> Probe:
             is_root=system["uid"] == "0",
             tools=frozenset(row.removeprefix("tool=") for row in body["os"] if row.startswith("tool=")),
             secure_boot=system.get("secure_boot") == "1",
-            pci=tuple(
-                PciDevice(address=a, device_id=d.removeprefix("0x"), pci_class=c.removeprefix("0x"), driver=v.strip())
-                for a, d, c, v in ((row + " ").split(" ", 3) for row in body["pci"])
-            ),
+            pci=tuple(_parse_pci(row) for row in body["pci"]),
             smi=parse_nvidia_smi(smi_rows) if smi_status == 0 else None,
             smi_text="" if smi_status == 0 else " ".join(smi_rows),
             packages=dict(row.split(" ", 1) for row in body["dpkg"] if not row.startswith("broken ")),

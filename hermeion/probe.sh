@@ -20,8 +20,8 @@ pci() {
   for d in /sys/bus/pci/devices/*; do
     [ "$(cat "$d/vendor")" = 0x10de ] || continue
     [ -e "$d/physfn" ] && continue
-    driver=$(readlink "$d/driver")
-    echo "${d##*/} $(cat "$d/device") $(cat "$d/class") ${driver##*/}"
+    driver=$(readlink "$d/driver"); driver=${driver##*/}
+    echo "${d##*/} $(cat "$d/device") $(cat "$d/class") ${driver:--} $(cat "$d/subsystem_device")"
   done
 }
 smi() { have nvidia-smi || return 127; timeout 120 nvidia-smi --query-gpu=@SMI_FIELDS@ --format=csv,noheader,nounits; }

@@ -92,12 +92,15 @@ def test_dry_run_on_a_converged_host(lab: Lab) -> None:
 
 
 def test_probe_is_one_exec(lab: Lab) -> None:
-    """A run with nothing to do runs one command on the host."""
-    mark = lab.ssh("gpu-1", "date +%s").strip()
+    """A run with nothing to do is one connection and one command on the host."""
+    lab.ssh("gpu-1", "echo 'LogLevel VERBOSE' > /etc/ssh/sshd_config.d/verbose.conf; systemctl reload ssh")
     time.sleep(1)
+    mark = lab.ssh("gpu-1", "date +%s.%N").strip()
     lab.pyinfra(INVENTORY, "-y", "--limit", "gpu-1")
-    log = lab.ssh("gpu-1", f"journalctl -q -t sshd-session -t sshd --since @{int(mark) + 1} -o cat")
-    assert log.count("Accepted publickey") == 2, log  # the run's connection, and this question's
+    log = lab.ssh("gpu-1", f"journalctl -q -t sshd-session -t sshd --since @{mark} -o cat")
+    lab.ssh("gpu-1", "rm /etc/ssh/sshd_config.d/verbose.conf; systemctl reload ssh")
+    # The last of each is the question itself.
+    assert (log.count("Accepted publickey"), log.count("Starting session: command")) == (2, 2), log
 
 
 def test_the_model_answers_with_thought_and_tool(lab: Lab) -> None:

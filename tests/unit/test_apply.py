@@ -54,7 +54,7 @@ def test_driver_contradicts_the_plan(monkeypatch: pytest.MonkeyPatch) -> None:
         "gpu-1: hermes: the driver contradicts the plan: gpus was planned as [{'pci_address': '0000:01:00.0', 'uuid': "
         "None, 'model': 'NVIDIA GeForce RTX 4090', 'memory': 25757220864}], with the driver it is [{'pci_address': "
         "'0000:01:00.0', 'uuid': None, 'model': 'NVIDIA GeForce RTX 4090', 'memory': 24117248000}]. Nothing of the "
-        "service was changed." == it.refresh()
+        "service was changed. Run again: the next plan is made from what the driver says." == it.refresh()
     )
 
 

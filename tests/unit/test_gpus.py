@@ -9,7 +9,14 @@ from importlib.resources import files
 import pytest
 
 from hermeion.errors import ProbeError
-from hermeion.gpus import NVSWITCH_IDS, SMI_FIELDS, gpu_models, normalise_pci_address, parse_nvidia_smi
+from hermeion.gpus import (
+    NVSWITCH_IDS,
+    SMI_FIELDS,
+    find_model,
+    gpu_models,
+    normalise_pci_address,
+    parse_nvidia_smi,
+)
 from hermeion.units import GIB, MIB
 
 CAPABILITIES = {
@@ -44,8 +51,20 @@ def test_names_are_unique() -> None:
 
 
 def test_pci_ids_are_as_sysfs_writes_them() -> None:
-    """Four lower-case hexadecimal digits: what the probe prints without its 0x."""
-    assert [] == [pci_id for pci_id in gpu_models() if not re.fullmatch(r"[0-9a-f]{4}", pci_id)]
+    """Four lower-case hexadecimal digits, and the board's four where they decide: as the probe prints them."""
+    assert [] == [pci_id for pci_id in gpu_models() if not re.fullmatch(r"[0-9a-f]{4}(:[0-9a-f]{4})?", pci_id)]
+
+
+@pytest.mark.parametrize(
+    ("subsystem", "name"),
+    [("227a", "NVIDIA RTX PRO 5000 72GB Blackwell"), ("204d", "NVIDIA RTX PRO 5000 Blackwell"), ("", None)],
+)
+def test_the_board_decides(subsystem: str, name: str | None) -> None:
+    """One device id, two products: the board's id tells them apart, and the smaller one counts when it is unknown."""
+    model = find_model("2bb3", subsystem)
+
+    assert model is not None
+    assert (name or "NVIDIA RTX PRO 5000 Blackwell") == model.name
 
 
 def test_no_gpu_is_an_nvswitch() -> None:
@@ -66,6 +85,7 @@ def test_memory_fits_name() -> None:
         model.name
         for model in gpu_models().values()
         if (told := re.search(r"(\d+)GB", model.name))
+        and "GH200" not in model.name  # whose name tells the processor's memory
         and not 0.85 * int(told[1]) * 10**9 <= model.memory <= int(told[1]) * GIB
     ]
 

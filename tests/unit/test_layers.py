@@ -112,6 +112,7 @@ RANKS = {
     "hermeion.engines.vllm": 4,
     "hermeion.drivers": 4,
     "hermeion.placement": 5,
+    "hermeion.what_fits": 6,
     "hermeion.planner": 6,
     "hermeion.checks": 6,
     "hermeion.render": 6,
