@@ -28,8 +28,9 @@ def _activate(target: Target, name: str) -> str:
 
 
 def apply(target: Target) -> None:
-    """Pull and write everything first; the service that runs is touched last."""
-    for service in target.plan.services:
+    """Pull and write everything first; what runs is touched last, and only the services that are not as planned."""
+    services = [service for service in target.plan.services if service.name in target.stages.services]
+    for service in services:
         if service.image.reference not in target.probe.images:
             operations.job(
                 name=f"Service: image of {service.name}",
@@ -37,12 +38,14 @@ def apply(target: Target) -> None:
                 label=f"image {service.image.repository}:{service.image.tag}",
                 script=partial(_image, target, service),
             )
+    for service in services:
         operations.job(
             name=f"Service: release of {service.name}",
             job=f"release-{service.name}",
             label="release",
             script=partial(_release, target, service.name),
         )
+    for service in services:
         operations.job(
             name=f"Service: start {service.name} and wait until it answers",
             job=f"start-{service.name}",

@@ -18,12 +18,17 @@ STAGES: tuple[StageName, ...] = ("driver", "runtime", "cache", "service")
 
 
 class Stages(Record):
-    """Reasons by stage, in the order of the stages."""
+    """Reasons by stage, in the order of the stages.
+
+    Attributes:
+        services: Names of the services that the reasons of the service stage are about.
+    """
 
     driver: tuple[str, ...] = ()
     runtime: tuple[str, ...] = ()
     cache: tuple[str, ...] = ()
     service: tuple[str, ...] = ()
+    services: tuple[str, ...] = ()
 
     @property
     def pending(self) -> dict[str, tuple[str, ...]]:
@@ -100,10 +105,11 @@ def find_stages(spec: HostSpec, plan: Plan, probe: Probe, *, templates: Path, ca
         for service in plan.services
         if probe.weights.get(service.snapshot) != "complete"
     ]
-    reasons = [reason for service in plan.services for reason in _service(service, probe, templates)]
+    by_service = {service.name: _service(service, probe, templates) for service in plan.services}
     return Stages(
         driver=() if plan.driver.action == "leave alone" else (plan.driver.reason,),
         runtime=_runtime(spec, plan, probe, ca) if plan.services else (),
         cache=tuple(weights),
-        service=tuple(reasons),
+        service=tuple(reason for reasons in by_service.values() for reason in reasons),
+        services=tuple(name for name, reasons in by_service.items() if reasons),
     )

@@ -10,10 +10,12 @@ import pytest
 from hermeion.planner import make_plan
 from hermeion.plans import Plan
 from hermeion.probe import parse_probe
+from hermeion.resources import share
 from hermeion.stages import find_stages
 from tests.unit.builders import (
     DIGEST,
     NAME,
+    RTX_4090,
     TEMPLATES,
     bare_text,
     converged_answers,
@@ -202,3 +204,19 @@ def test_nothing_wanted() -> None:
     stages = find_stages(spec, make_plan(NAME, spec, probe), probe, templates=TEMPLATES, ca=None)
 
     assert {} == stages.pending
+
+
+def test_only_the_service_that_differs_is_named() -> None:
+    """Of two services the one that is not as planned is named; the other is left alone."""
+    one = {"name": "one", "model": "hermes-3-3b", "port": 8001}
+    two = {"name": "two", "model": "hermes-3-3b", "port": 8002}
+    plan = final_plan(one, two, gpus=(RTX_4090, RTX_4090))
+    answers = converged_answers(plan)
+    answers["containers"] = [row for row in answers["containers"] if not row.startswith("two ")]
+    spec = make_spec(one, two)
+    probe = make_probe((RTX_4090, RTX_4090), **answers)
+    stages = find_stages(spec, make_plan(NAME, spec, probe), probe, templates=share("templates"), ca=None)
+
+    release = plan.services[1].release_id
+    assert ("two",) == stages.services
+    assert {"service": (f"two: no container of release {release} is running",)} == stages.pending
