@@ -31,14 +31,15 @@ class Candidate:
     memory: MemoryBudget
 
 
-def _gpu_sets(spec: ServiceSpec, free: Sequence[Gpu], current: Service | None) -> list[tuple[Gpu, ...]]:
+def _gpu_sets(spec: ServiceSpec, free: Sequence[Gpu], current: Service | None, leave: int) -> list[tuple[Gpu, ...]]:
     """The sets of GPUs to try, fewest first; the set that serves now stands before others of its size."""
     if isinstance(spec.gpus, tuple):
         named = tuple(gpu for gpu in free if gpu.uuid in spec.gpus)
         return [named if len(named) == len(set(spec.gpus)) else ()]
     # A GPU on which others hold more than the engine leaves comes last; a display's few megabytes move nothing.
     free = sorted(free, key=lambda gpu: gpu.free < gpu.memory * vllm.UTILISATION)
-    counts = [1, 2, 4, 8] if spec.gpus == "auto" else [int(spec.gpus)]
+    most = max(1, len(free) - leave)
+    counts = [count for count in (1, 2, 4, 8) if count <= most] if spec.gpus == "auto" else [int(spec.gpus)]
     models = list(dict.fromkeys(gpu.model for gpu in free))
     sets = []
     for count in counts:
@@ -99,17 +100,29 @@ def _not_named(free: Sequence[Gpu]) -> str:
 
 
 def place(
-    spec: ServiceSpec, host: Host, free: Sequence[Gpu], variants: Sequence[Variant], current: Service | None
+    spec: ServiceSpec,
+    host: Host,
+    free: Sequence[Gpu],
+    variants: Sequence[Variant],
+    current: Service | None = None,
+    later: Sequence[ServiceSpec] = (),
 ) -> tuple[Candidate, list[Rejection]]:
     """The best candidate for a service among the free GPUs, and what was tried and not taken.
+
+    Args:
+        current: What serves now under this name.
+        later: Services that come after this one: it leaves them the GPUs that they name, and enough of the others.
 
     Raises:
         PlacementError: Nothing fits; every option is listed with its reason.
     """
+    named = {uuid for other in later if isinstance(other.gpus, tuple) for uuid in other.gpus}
+    free = [gpu for gpu in free if gpu.uuid is None or gpu.uuid not in named]
+    leave = sum(1 if other.gpus == "auto" else other.gpus for other in later if not isinstance(other.gpus, tuple))
     rejections: list[Rejection] = []
     candidates: list[Candidate] = []
     for variant in variants:
-        for gpus in _gpu_sets(spec, free, current):
+        for gpus in _gpu_sets(spec, free, current, leave):
             option = f"{variant.name} on {len(gpus)} × {gpus[0].model if gpus else 'no such GPU'}"
             result = _try(spec, variant, gpus) if gpus else _not_named(free)
             if isinstance(result, str):

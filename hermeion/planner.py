@@ -195,7 +195,8 @@ def make_plan(name: str, spec: HostSpec, probe: Probe) -> Plan:
         if current and not spec.hermes_refresh and _still_wanted(current, wanted, spec, free):
             services.append(current)
         else:
-            chosen, refused = place(wanted, host, free, find_variants(name, wanted, catalog), current)
+            later = spec.hermes_services[len(services) + 1 :]
+            chosen, refused = place(wanted, host, free, find_variants(name, wanted, catalog), current, later)
             rejections += refused
             services.append(_service(wanted, spec, name, chosen, current))
         taken = {gpu.pci_address for gpu in services[-1].gpus}

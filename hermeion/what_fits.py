@@ -81,7 +81,7 @@ def _fit(variant: Variant, model: GpuModel, count: int, context: int | None) -> 
     spec = ServiceSpec(name="fits", model=variant.model, context=context or "max")
     try:
         chosen: Candidate
-        chosen, _ = place(spec, host, host.gpus, (variant,), None)
+        chosen, _ = place(spec, host, host.gpus, (variant,))
     except PlacementError as error:
         lines = [line.partition(": ")[2] for line in str(error).splitlines() if line.startswith("  - ")]
         return Fit(**known, reason=lines[-1])  # with the most GPUs

@@ -403,6 +403,17 @@ def test_running_gpus_stay() -> None:
     assert first.services == again.services
 
 
+@pytest.mark.parametrize(("second", "counts"), [({}, [1, 1]), ({"gpus": 1}, [1, 1]), ({"gpus": [uuid_of(0)]}, [1, 1])])
+def test_a_service_leaves_gpus_to_the_next(second: dict[str, Any], counts: list[int]) -> None:
+    """A service that could use every GPU for its context leaves those that later services name or need."""
+    one = {"name": "one", "model": "hermes-3-8b", "port": 8001}
+    two = {"name": "two", "model": "hermes-3-8b", "port": 8002, **second}
+    plan = make_plan(NAME, make_spec(one, two), make_probe((RTX_4090, RTX_4090)))
+
+    assert counts == [len(service.gpus) for service in plan.services]
+    assert 2 == len({gpu.uuid for service in plan.services for gpu in service.gpus})
+
+
 def test_a_running_release_stays_where_it_is() -> None:
     """What runs does not move because others freed a GPU: only what the inventory moves, moves."""
     gpus = (RTX_4090, RTX_4090)
