@@ -23,6 +23,8 @@ def deploy(inventory: str, *options: str, quiet: bool = False) -> tuple[int, dic
     Raises:
         HermeionError: pyinfra could not begin; its own words are in the message.
     """
+    if inventory.endswith(".py") and not Path(inventory).exists():
+        raise HermeionError(f"there is no inventory {inventory}. Examples: inventories/example_*.py")
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
         command = [sys.executable, "-m", "pyinfra", inventory, str(share("deploys") / "hermes.py"), *options]
@@ -31,19 +33,6 @@ def deploy(inventory: str, *options: str, quiet: bool = False) -> tuple[int, dic
             command, env=environment, check=False, stdin=subprocess.DEVNULL, capture_output=quiet, text=True
         )
         if not report.exists():
-            raise HermeionError((done.stderr or "pyinfra could not begin, see above").strip())
+            said = [line for line in (done.stderr or "").splitlines() if line.strip() and not line.startswith("-->")]
+            raise HermeionError("\n".join(said) or "pyinfra could not begin, see above")
         return done.returncode, json.loads(report.read_text())
-
-
-def hosts(inventory: str) -> list[dict[str, Any]]:
-    """Every host of an inventory with its merged data.
-
-    Raises:
-        HermeionError: The inventory cannot be read; pyinfra's own words are in the message.
-    """
-    command = [sys.executable, "-m", "pyinfra", inventory, "debug-inventory", "--json"]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-    if done.returncode:
-        raise HermeionError(f"{inventory} cannot be read:\n{(done.stderr or done.stdout).strip()}")
-    data: Any = json.loads(done.stdout)
-    return list(data["hosts"] if isinstance(data, dict) and "hosts" in data else data)

@@ -34,7 +34,8 @@ def inventory_hosts(inventory: str, only: tuple[str, ...]) -> dict[str, dict[str
     command = [sys.executable, "-m", "pyinfra", inventory, "debug-inventory", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
     if done.returncode:
-        raise pytest.UsageError(f"{inventory} cannot be read:\n{done.stderr.strip()}")
+        said = [line for line in done.stderr.splitlines() if line.strip() and not line.startswith("-->")]
+        raise pytest.UsageError(f"{inventory} cannot be read: " + "\n".join(said))
     hosts = {row["name"]: row["data"] for row in json.loads(done.stdout)}
     if unknown := set(only) - set(hosts):
         raise pytest.UsageError(f"not in {inventory}: {', '.join(sorted(unknown))}; there are {', '.join(hosts)}")
@@ -83,10 +84,16 @@ def plans_of(name: str, inventory: str, only: tuple[str, ...]) -> list[dict[str,
     return [json.loads(line) for line in text.splitlines()]
 
 
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    inventory = metafunc.config.getoption("--inventory")
+def pytest_configure(config: pytest.Config) -> None:
+    """Say what is wrong with the inventory once, before anything is collected."""
+    inventory = config.getoption("--inventory")
     if not inventory:
         raise pytest.UsageError("say which hosts: --inventory inventories/lab.py (or: hermeion verify INVENTORY)")
+    inventory_hosts(inventory, tuple(config.getoption("--only-host")))
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    inventory = metafunc.config.getoption("--inventory")
     only = tuple(metafunc.config.getoption("--only-host"))
     names = inventory_hosts(inventory, only)
     if "plan" in metafunc.fixturenames:

@@ -114,13 +114,13 @@ def test_pyinfra_that_cannot_begin(monkeypatch: pytest.MonkeyPatch) -> None:
     """When pyinfra leaves no report, its own words are the message."""
 
     def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
-        return subprocess.CompletedProcess(command, 1, "", "--> No inventory\n")
+        return subprocess.CompletedProcess(command, 1, "", "--> Loading\n\nNo lab is up\n")
 
     monkeypatch.setattr("subprocess.run", run)
     with pytest.raises(errors.HermeionError) as caught:
-        pyinfra_module.deploy("inventory.py", "--dry", quiet=True)
+        pyinfra_module.deploy("inventories/lab.py", "--dry", quiet=True)
 
-    assert "--> No inventory" == str(caught.value)
+    assert "No lab is up" == str(caught.value)
 
 
 def test_error_ends_with_its_exit_code(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -157,3 +157,29 @@ def test_verify_runs_the_host_tests(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert 1 == result.exit_code
     assert ["--inventory", "inventory.py", "--only-host", "gpu-1", "-q"] == seen[0][-5:]
+
+
+def test_plan_of_an_inventory_that_is_not_there() -> None:
+    """A missing inventory is named at once, with where examples are."""
+    result = CliRunner().invoke(cli.app, ["plan", "nothere.py"])
+
+    assert isinstance(result.exception, errors.HermeionError)
+    assert "there is no inventory nothere.py. Examples: inventories/example_*.py" == str(result.exception)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "ERROR: say which hosts: --inventory inventories/lab.py (or: hermeion verify INVENTORY)"),
+        (
+            ["--inventory", "inventories/example_single_card.py", "--only-host", "nohost"],
+            "ERROR: not in inventories/example_single_card.py: nohost; there are gpu-1.example",
+        ),
+    ],
+)
+def test_verify_says_once_what_is_wrong(arguments: list[str], message: str) -> None:
+    """A host test run without inventory, or for a host that is not in it, ends with one line."""
+    command = [sys.executable, "-m", "pytest", "tests/hosts", "-c", "tests/hosts/pytest.ini", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert message == done.stderr.strip()
