@@ -32,7 +32,10 @@ def up(
         typer.Option("--host", metavar="NAME=GPUSET", help="A host, e.g. gpu-1=1xL40S, gpu-2=8xH100-SXM, cpu=none."),
     ] = None,
 ) -> None:
-    """Raise a lab, or bring an existing one to these hosts (without --host: to the hosts it has)."""
+    """Raise a lab, or bring an existing one to these hosts (without --host: to the hosts it has).
+
+    Example: `hermeion lab up --host gpu-1=2xRTX4090 --host gpu-2=8xH100-SXM`
+    """
     wanted = [parse_host(text) for text in host] if host else _hosts_of(name)
     lab = fleet.raise_lab(name, wanted, Report())
     _print_table(lab, {entry.name: "running" for entry in lab.hosts})
@@ -47,7 +50,10 @@ def up(
 def status(
     name: Name = "lab", json: Annotated[bool, typer.Option("--json", help="Print lab.json and the states.")] = False
 ) -> None:
-    """Show the hosts of a lab and what it serves."""
+    """Show the hosts of a lab and what it serves.
+
+    Example: `hermeion lab status --json | jq -r .images.vllm`
+    """
     lab = read_lab_file(name)
     states = fleet.host_states(lab)
     if json:
@@ -65,7 +71,10 @@ def ssh(
     name: Name = "lab",
     user: Annotated[str | None, typer.Option("--user", help="root (the default) or admin, who has sudo.")] = None,
 ) -> None:
-    """Open a session on a host."""
+    """Open a session on a host.
+
+    Example: `hermeion lab ssh gpu-1 -- nvidia-smi -L`
+    """
     arguments = fleet.ssh_command(read_lab_file(name), host, command or [], user)
     sys.stdout.flush()
     try:
