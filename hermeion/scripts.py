@@ -267,7 +267,13 @@ wait_for_answer() {{
   done
 }}
 switch releases/{service.release_id}
-if wait_for_answer; then echo "##note answers"; exit 0; fi
+if wait_for_answer; then
+  echo "##note answers"
+  # The one that runs, the one before it, and one more; older ones can be made again from the inventory's history.
+  ls -1t {folder}/releases | grep -vxF -e {service.release_id} -e "${{previous#releases/}}" | tail -n +2 |
+    while read -r old; do rm -rf "{folder}/releases/$old"; done
+  exit 0
+fi
 echo "the engine of release {service.release_id} does not answer; its last lines:"
 journalctl -q -u {unit} -o cat -n 200 | sed -n 's/^hermeion-{service.name} *| *//p' | tail -n 12
 if [ -n "$previous" ] && [ "$previous" != releases/{service.release_id} ]; then

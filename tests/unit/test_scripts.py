@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -354,6 +355,19 @@ def test_previous_release_comes_back(tmp_path: Path, works: bool, last: str) -> 
     assert last % old.release_id == done.stdout.splitlines()[-1]
     assert old.release_id == current(tmp_path)
     assert old_unit == (tmp_path / "etc/systemd/system" / old.unit).read_text()
+
+
+def test_old_releases_are_pruned(tmp_path: Path) -> None:
+    """What runs, what ran before it, and the newest of the others stay; older releases go."""
+    releases = [a_service().model_copy(update={"port": 9000 + n}) for n in range(5)]
+    for age, service in enumerate(reversed(releases)):
+        write_release(tmp_path, service)
+        folder = tmp_path / f"opt/hermeion/hermes/releases/{service.release_id}"
+        os.utime(folder, (1_000_000 - age, 1_000_000 - age))
+    activate(tmp_path, releases[0], HEALTHY)  # nothing ran before it: the newest of the others stays beside it
+    left = {path.name for path in (tmp_path / "opt/hermeion/hermes/releases").iterdir()}
+
+    assert {releases[0].release_id, releases[4].release_id} == left
 
 
 @pytest.mark.parametrize("plan", [final_plan(), final_plan(hermes_mirrors={"registry": "mirror:5000"})])
