@@ -25,6 +25,8 @@ def services(lab: Lab, **second: Any) -> dict[str, Any]:
 def deployed(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The inventory of the host that has been deployed."""
     path = lab.inventory(tmp_path_factory.mktemp("two"), HOST, **services(lab))
+    own = '{"log-level": "warn", "features": {"buildkit": true}}'
+    lab.ssh(HOST, f"mkdir -p /etc/docker && echo '{own}' > /etc/docker/daemon.json")
     run = lab.pyinfra(path, "-y")
     assert run.code == 0, run.text
     return path
@@ -43,6 +45,12 @@ def test_each_container_has_its_own_gpu(lab: Lab, deployed: Path) -> None:
     assert planned == seen
     assert [len(gpus) for gpus in seen] == [1, 1]
     assert seen[0] != seen[1]
+
+
+def test_daemon_json_is_merged(lab: Lab, deployed: Path) -> None:
+    """What was in daemon.json before is still there beside CDI."""
+    merged = json.loads(lab.ssh(HOST, "cat /etc/docker/daemon.json"))
+    assert merged == {"log-level": "warn", "features": {"buildkit": True, "cdi": True}}
 
 
 def test_verify_with_sudo(deployed: Path) -> None:
