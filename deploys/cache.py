@@ -5,7 +5,7 @@ from functools import partial
 from hermeion import operations
 from hermeion.apply import Target
 from hermeion.plans import Service
-from hermeion.scripts import cache_script
+from hermeion.scripts.cache import cache_script
 
 
 def _weights(target: Target, service: Service) -> str:

@@ -3,7 +3,7 @@
 from hermeion import operations
 from hermeion.apply import Target
 from hermeion.container_runtime import merged_daemon_json
-from hermeion.scripts import runtime_script
+from hermeion.scripts.container_runtime import runtime_script
 
 
 def apply(target: Target) -> None:

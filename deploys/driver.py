@@ -7,7 +7,7 @@ from pyinfra.api.operation import operation
 
 from hermeion import operations
 from hermeion.apply import Target, observe
-from hermeion.scripts import driver_script
+from hermeion.scripts.driver import driver_script
 
 
 @operation(is_idempotent=False)

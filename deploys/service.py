@@ -7,7 +7,7 @@ from hermeion.apply import Target
 from hermeion.plans import Service
 from hermeion.render import render_files
 from hermeion.resources import share
-from hermeion.scripts import activate_script, image_script, release_script
+from hermeion.scripts.service import activate_script, image_script, release_script
 
 
 def _final(target: Target, name: str) -> Service:

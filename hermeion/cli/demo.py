@@ -28,6 +28,13 @@ HOSTS = ("gpu-1=1xL40S", "gpu-2=none")
 SERVED, REFUSED = "gpu-1", "gpu-2"
 INVENTORY = "inventories/lab.py"
 QUESTION = "Who are you?"
+NEXT = (
+    (f"hermeion lab ssh {SERVED}", "look around: nvidia-smi, docker ps, /opt/hermeion"),
+    (f"hermeion lab ssh {SERVED} -- systemctl stop hermeion-hermes", "break something, then:"),
+    (f"hermeion plan {INVENTORY}", "see that it is noticed"),
+    (f"pyinfra {INVENTORY} deploys/hermes.py", "and repaired"),
+    ("hermeion lab down", "leave nothing behind"),
+)
 
 
 class Steps:
@@ -118,16 +125,9 @@ def demo() -> None:
     stages = ", ".join(f"{stage} {format_seconds(seconds)}" for stage, seconds in first.items())
     console.print(f"The deploy by stage: {stages or 'it found nothing to do'}", highlight=False)
     console.print(
-        f"""
-{REFUSED} was refused because it has no GPU, and did not stop {SERVED}: that is what should happen.
-
-What to try next:
-  .venv/bin/hermeion lab ssh {SERVED}                                     look around: nvidia-smi, docker ps …
-  .venv/bin/hermeion lab ssh {SERVED} -- systemctl stop hermeion-hermes   break something, then:
-  .venv/bin/hermeion plan {INVENTORY}                        see that it is noticed
-  .venv/bin/pyinfra {INVENTORY} deploys/hermes.py            and repaired
-  .venv/bin/hermeion lab down                                         leave nothing behind""",
+        f"\n{REFUSED} was refused because it has no GPU, and did not stop {SERVED}: that is what should happen.\n\n"
+        "What to try next:",
         highlight=False,
-        markup=False,
-        soft_wrap=True,
     )
+    for text, why in NEXT:
+        console.print(f"  .venv/bin/{text:<62}{why}", highlight=False, markup=False, soft_wrap=True)

@@ -77,7 +77,7 @@ BANS = (
     ),
     Ban(
         ("hermeion.planner",),
-        ("hermeion/checks.py", "tests/hosts/*", "hermeion/render.py", "hermeion/stages.py", "hermeion/scripts.py"),
+        ("hermeion/checks.py", "tests/hosts/*", "hermeion/render.py", "hermeion/stages.py", "hermeion/scripts/*"),
         (),
         "who judges or applies a plan must not know how it was made, or it repeats the planner's mistakes",
     ),
@@ -118,6 +118,11 @@ RANKS = {
     "hermeion.render": 6,
     "hermeion.stages": 7,
     "hermeion.scripts": 8,
+    "hermeion.scripts.apt": 8,
+    "hermeion.scripts.driver": 9,
+    "hermeion.scripts.container_runtime": 9,
+    "hermeion.scripts.cache": 9,
+    "hermeion.scripts.service": 9,
     "hermeion.presentation": 8,
     "hermeion.docs": 8,
 }
@@ -198,7 +203,7 @@ def test_file_keeps_to_its_layer(path: str) -> None:
         ("hermeion/engines/vllm.py", "import pyinfra.api\n", "hermeion/engines/vllm.py:1: pyinfra.api: "),
         ("hermeion/sources.py", "from http.client import x\n", "hermeion/sources.py:1: http.client.x: "),
         ("hermeion/sources.py", "from urllib import request\n", "hermeion/sources.py:1: urllib.request: "),
-        ("hermeion/scripts.py", "import subprocess\n", "hermeion/scripts.py:1: subprocess: "),
+        ("hermeion/scripts/apt.py", "import subprocess\n", "hermeion/scripts/apt.py:1: subprocess: "),
         ("hermeion/checks.py", "from hermeion.planner import x\n", "hermeion/checks.py:1: hermeion.planner.x: "),
         ("hermeion/checks.py", "from hermeion import planner\n", "hermeion/checks.py:1: hermeion.planner: "),
         ("hermeion/cli/plan.py", "from hermeion.lab import hosts\n", "hermeion/cli/plan.py:1: hermeion.lab.hosts: "),
@@ -218,7 +223,7 @@ def test_planted_violation_is_caught(path: str, source: str, caught: str) -> Non
     ("path", "source"),
     [
         ("hermeion/operations.py", "import time\nimport gevent\n"),
-        ("hermeion/scripts.py", "from urllib.parse import urlsplit\n"),
+        ("hermeion/scripts/apt.py", "from urllib.parse import urlsplit\n"),
         ("hermeion/cli/lab.py", "from hermeion.lab import hosts\n"),
         ("hermeion/cli/__init__.py", "from hermeion.cli import lab\n"),
         ("hermeion/memory.py", "import os\nx = os.path.sep\n"),

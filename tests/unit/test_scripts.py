@@ -16,16 +16,11 @@ from hermeion.planner import make_plan
 from hermeion.plans import Service
 from hermeion.probe import parse_probe
 from hermeion.render import render_files
-from hermeion.scripts import (
-    activate_script,
-    ca_files,
-    cache_script,
-    driver_script,
-    image_script,
-    nvidia_repository,
-    release_script,
-    runtime_script,
-)
+from hermeion.scripts.apt import ca_files, nvidia_repository
+from hermeion.scripts.cache import cache_script
+from hermeion.scripts.container_runtime import runtime_script
+from hermeion.scripts.driver import driver_script
+from hermeion.scripts.service import activate_script, image_script, release_script
 from hermeion.sources import question_script
 from tests.unit.builders import (
     NAME,

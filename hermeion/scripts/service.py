@@ -1,0 +1,107 @@
+"""The service stage: image, release, activation."""
+
+from __future__ import annotations
+
+import json
+import shlex
+
+from hermeion.jobs import HostFile, write_files
+from hermeion.plans import Service
+from hermeion.render import RenderedFile
+
+
+def image_script(service: Service, image_bytes: int) -> str:
+    """Pull the image by digest through Docker's own API, which tells bytes."""
+    image = service.image
+    return f"""set -eu
+echo "##total {image_bytes}"
+curl -sS --no-buffer --unix-socket /var/run/docker.sock -X POST \\
+  "http://docker/images/create?fromImage={image.name}&tag={image.digest}" | tr -d '\\r'
+docker image inspect --format 'image {{{{.Id}}}}' {shlex.quote(image.reference)}
+"""
+
+
+def release_script(service: Service, rendered: tuple[RenderedFile, ...]) -> str:
+    """Write a release beside the others; nothing that runs is touched. Keys are made once and never leave the host."""
+    release = f"{service.folder}/releases/{service.release_id}"
+    keys = f"/etc/hermeion/{service.name}/api-keys"
+    host_files = [
+        HostFile(path=f"{release}/{file.path}", content=file.content, mode=f"0{file.mode}") for file in rendered
+    ]
+    return f"""set -eu
+umask 022
+mkdir -p {release}
+install -d -m 0700 /etc/hermeion/{service.name}
+if [ ! -s {keys} ]; then
+  (umask 077; head -c 32 /dev/urandom | base64 | tr '+/' '-_' | tr -d '=\\n' > {keys}.new; echo >> {keys}.new; mv {keys}.new {keys})
+fi
+chmod 0600 {keys}
+{write_files(host_files)}
+# Whatever is not of this release does not belong into its folder.
+for file in {release}/*; do
+  case " {" ".join(file.path for file in rendered)} " in *" ${{file##*/}} "*) ;; *) rm -rf "$file" ;; esac
+done
+docker compose -f {release}/compose.yaml config -q
+"""
+
+
+def activate_script(service: Service) -> str:
+    """Switch to the release, start it, wait until it answers; if it does not, bring the previous one back."""
+    folder, unit = service.folder, service.unit
+    request = json.dumps(
+        {
+            "model": service.served_names[0],
+            "messages": [{"role": "user", "content": "Say hello."}],
+            "max_tokens": 8,
+        }
+    )
+    return f"""set -eu
+previous=$(readlink {folder}/current || true)
+switch() {{
+  ln -sfn "$1" {folder}/current.new
+  mv -fT {folder}/current.new {folder}/current
+  cp {folder}/current/{unit} /etc/systemd/system/.{unit}.new
+  mv -f /etc/systemd/system/.{unit}.new /etc/systemd/system/{unit}
+  systemctl daemon-reload
+  systemctl enable --quiet {unit}
+  systemctl reset-failed {unit} 2>/dev/null || true
+  systemctl restart {unit}
+}}
+answers() {{
+  curl -fsS -m 5 -o /dev/null http://127.0.0.1:{service.port}/health 2>/dev/null || return 1
+  key=$(head -n 1 /etc/hermeion/{service.name}/api-keys)
+  printf 'header = "Authorization: Bearer %s"\\n' "$key" | curl -fsS -m 120 -K - -o /dev/null \\
+    -H 'Content-Type: application/json' -d {shlex.quote(request)} http://127.0.0.1:{service.port}/v1/chat/completions
+}}
+begun=$(date +%s)
+wait_for_answer() {{
+  while :; do
+    answers && return 0
+    now=$(date +%s)
+    restarts=$(systemctl show -p NRestarts --value {unit})
+    said=$(docker logs -n 1 hermeion-{service.name} 2>&1 | sed 's/^.*\\.py:[0-9]*\\] *//; /^Error response/d' | cut -c1-90)
+    echo "##note ${{said:-starting}}"
+    if [ "$restarts" -gt 0 ] || [ $((now - begun)) -gt {service.start_seconds} ]; then return 1; fi
+    sleep 1
+  done
+}}
+switch releases/{service.release_id}
+if wait_for_answer; then
+  echo "##note answers"
+  # The one that runs, the one before it, and one more; older ones can be made again from the inventory's history.
+  ls -1t {folder}/releases | grep -vxF -e {service.release_id} -e "${{previous#releases/}}" | tail -n +2 |
+    while read -r old; do rm -rf "{folder}/releases/$old"; done
+  exit 0
+fi
+echo "the engine of release {service.release_id} does not answer; its last lines:"
+journalctl -q -u {unit} -o cat -n 200 | sed -n 's/^hermeion-{service.name} *| *//p' | tail -n 12
+if [ -n "$previous" ] && [ "$previous" != releases/{service.release_id} ]; then
+  begun=$(date +%s)
+  switch "$previous"
+  if wait_for_answer; then echo "the previous release ${{previous#releases/}} serves again"
+  else echo "the previous release ${{previous#releases/}} does not answer either"; fi
+else
+  systemctl stop {unit}
+fi
+exit 1
+"""
