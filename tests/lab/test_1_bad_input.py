@@ -111,7 +111,9 @@ def test_no_room_for_the_weights(lab: Lab, tmp_path: Path) -> None:
 def test_no_room_for_the_image(lab: Lab, tmp_path: Path) -> None:
     """A disk that is too small for the image is refused with bytes needed and free."""
     lab.ssh(HOST, "mkdir -p /var/lib/docker && mount -t tmpfs -o size=64m tmpfs /var/lib/docker")
+    before = fingerprint(lab)
     run = refused(lab, lab.inventory(tmp_path, HOST))
+    assert before == fingerprint(lab)
     lab.ssh(HOST, "umount /var/lib/docker")
     assert "gpu-3: no room for the image vllm/vllm-openai: " in run.text
     assert "are needed at /var/lib/docker, 67108864 (64.0 MiB) are free." in run.text
@@ -120,7 +122,9 @@ def test_no_room_for_the_image(lab: Lab, tmp_path: Path) -> None:
 def test_read_only_cache(lab: Lab, tmp_path: Path) -> None:
     """A cache on a read-only filesystem is refused."""
     lab.ssh(HOST, "mkdir -p /mnt/ro && mount -t tmpfs -o ro tmpfs /mnt/ro")
+    before = fingerprint(lab)
     run = refused(lab, lab.inventory(tmp_path, HOST, hermes_cache="/mnt/ro/models"))
+    assert before == fingerprint(lab)
     lab.ssh(HOST, "umount /mnt/ro && rmdir /mnt/ro")
     assert "gpu-3: hermes_cache /mnt/ro/models is on a read-only filesystem (tmpfs). Remount it read-write" in run.text
 

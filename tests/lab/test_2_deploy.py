@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from tests.lab.conftest import INVENTORY, LAB, ROOT, Lab, hermeion
 
@@ -113,9 +114,22 @@ def test_the_model_answers_with_thought_and_tool(lab: Lab) -> None:
     plain = chat(lab, {"messages": [{"role": "user", "content": "Who are you?"}], "temperature": 0})
     assert "tiny Llama" in plain["content"]
     assert plain["reasoning"] is None
+    city = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+    description = "Get the current weather in a city"
+    tool = {"type": "function", "function": {"name": "get_weather", "description": description, "parameters": city}}
+    asked = {
+        "messages": [{"role": "user", "content": "What is the weather in Paris?"}],
+        "tools": [tool],
+        "temperature": 0,
+    }
+    (called,) = chat(lab, asked)["tool_calls"]
+    assert (called["function"]["name"], json.loads(called["function"]["arguments"])) == (
+        "get_weather",
+        {"city": "Paris"},
+    )
 
 
-def chat(lab: Lab, body: dict[str, object]) -> dict[str, str]:
+def chat(lab: Lab, body: dict[str, Any]) -> dict[str, Any]:
     """The message of a chat completion on gpu-1."""
     text = json.dumps({"model": "hermes", "max_tokens": 200} | body).replace("'", "'\\''")
     answer = lab.ssh(
@@ -123,7 +137,7 @@ def chat(lab: Lab, body: dict[str, object]) -> dict[str, str]:
         'printf \'header = "Authorization: Bearer %s"\' "$(head -n 1 /etc/hermeion/hermes/api-keys)" | curl -sS -K - '
         f"-H 'Content-Type: application/json' -d '{text}' http://127.0.0.1:8000/v1/chat/completions",
     )
-    message: dict[str, str] = json.loads(answer)["choices"][0]["message"]
+    message: dict[str, Any] = json.loads(answer)["choices"][0]["message"]
     return message
 
 
