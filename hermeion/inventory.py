@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, ValidationError, model_validator
@@ -151,11 +150,6 @@ class HostSpec(Record):
         default=False,
         description="Whether tags and branches that were resolved by an earlier run are resolved again.",
     )
-
-    @property
-    def hub_cache(self) -> PurePosixPath:
-        """Folder in the Hub's cache layout."""
-        return PurePosixPath(self.hermes_cache) / "hub"
 
     @model_validator(mode="after")
     def _names_and_ports_differ(self) -> HostSpec:

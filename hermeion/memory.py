@@ -14,9 +14,6 @@ from hermeion.variants import Shape, Variant
 SMI_TO_CUDA = 768 * MIB
 """What CUDA sees is at most this much less than ``nvidia-smi``'s total (0.46 to 0.75 GiB on the cards compared)."""
 
-NATIVE_FP8 = (8, 9)
-"""Oldest compute capability with FP8 arithmetic; older GPUs keep FP8 weights and compute in 16 bits."""
-
 
 def margin(total: int) -> int:
     """Bytes left free on each GPU: half a GiB or one per cent."""

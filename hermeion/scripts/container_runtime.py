@@ -26,6 +26,7 @@ def runtime_script(
         # Before Docker is installed: it then starts with it, and needs no restart.
         lines.append(
             f"""mkdir -p /etc/docker
+rm -f /etc/docker/daemon.json.before-hermeion
 [ ! -f /etc/docker/daemon.json ] || cp -p /etc/docker/daemon.json /etc/docker/daemon.json.before-hermeion
 {write_files([HostFile(path="/etc/docker/daemon.json", content=daemon_json)])}
 restart=yes"""

@@ -183,7 +183,7 @@ def test_nothing_wanted() -> None:
     """A host without our keys wants nothing, and has the defaults."""
     spec = parse_host_spec("gpu-1", {"ssh_user": "root"})
 
-    assert ((), "/srv/models/hub") == (spec.hermes_services, str(spec.hub_cache))
+    assert ((), "/srv/models") == (spec.hermes_services, spec.hermes_cache)
 
 
 @pytest.mark.parametrize("image", ["registry:5000/me/engine:1", "ghcr.io/me/engine:1", "me/engine:1"])

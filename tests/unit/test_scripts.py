@@ -382,3 +382,13 @@ def test_files_keep_their_modes() -> None:
     ]
 
     assert f"put /a 0640 root:root {base64.b64encode(b'x').decode()}" == line
+
+
+def test_a_stale_backup_of_daemon_json_is_never_put_back() -> None:
+    """The backup of an earlier run is removed before this run's is made, so that only what was there comes back."""
+    script = runtime_script(make_spec(), make_probe(), daemon_json="{}\n", ca=None, mirror_key=None)
+    lines = script.splitlines()
+    removed = lines.index("rm -f /etc/docker/daemon.json.before-hermeion")
+    (made,) = [n for n, line in enumerate(lines) if "cp -p /etc/docker/daemon.json " in line]
+
+    assert made == removed + 1
