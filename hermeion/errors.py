@@ -9,7 +9,8 @@ Every message says what, where (host and path), the evidence, and the next step.
     ├── SourceError        5   the Hub or the registry refuses, lacks or contradicts what is wanted
     ├── RenderError        6   a template names something the plan does not have
     ├── ApplyError         7   a host could not be brought to its plan
-    └── LabError           8   the lab cannot be built or reached
+    ├── LabError           8   the lab cannot be built or reached
+    └── ModelError         9   a model's own files are broken, contradict each other, or are of no known kind
 """
 
 from __future__ import annotations
@@ -28,9 +29,16 @@ class InventoryError(HermeionError):
 
 
 class PlacementError(HermeionError):
-    """Something wanted fits nowhere."""
+    """Something wanted fits nowhere.
+
+    Attributes:
+        rejections: ``Rejection`` of every option tried.
+        fix: ``Fix`` that was planned again and fits, or ``None``.
+    """
 
     exit_code = 3
+    rejections: tuple[object, ...] = ()
+    fix: object | None = None
 
 
 class ProbeError(HermeionError):
@@ -61,3 +69,9 @@ class LabError(HermeionError):
     """The lab cannot be built or reached."""
 
     exit_code = 8
+
+
+class ModelError(HermeionError):
+    """A model's own files are broken, contradict each other, or are of no known kind."""
+
+    exit_code = 9
