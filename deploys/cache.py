@@ -15,9 +15,9 @@ def _weights(target: Target, service: Service) -> str:
 
 
 def apply(target: Target) -> None:
-    """Pull the weights of every service that lacks them."""
+    """Pull the weights of every service that lacks them; what lies in a folder of the host's own is left alone."""
     for service in target.plan.services:
-        if target.probe.weights.get(service.snapshot) == "complete":
+        if service.path or target.probe.weights.get(service.snapshot) == "complete":
             continue
         operations.job(
             name=f"Cache: weights of {service.name}",

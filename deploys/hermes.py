@@ -32,7 +32,7 @@ target: Target | None = None
 try:
     target = prepare(state, host, wanted)
 except HermeionError as error:
-    wanted.refused(host, str(error))
+    wanted.refused(host, error)
     refuse(name="Refuse: what cannot work here")
 
 if target is not None and "driver" in target.pending:

@@ -12,25 +12,30 @@ from pyinfra.api.inventory import Inventory
 from pyinfra.api.state import State
 
 from hermeion import narration, presentation
+from hermeion.answers import parse_answers
 from hermeion.checks import check_plan
 from hermeion.container_runtime import check_docker
+from hermeion.engines import ENGINES
 from hermeion.errors import ApplyError, HermeionError, InventoryError, PlacementError
 from hermeion.facts import HostProbe, run_or_fail
 from hermeion.hosts import reconcile
 from hermeion.inventory import HostSpec, parse_host_spec
-from hermeion.planner import check_inventory, make_plan
+from hermeion.model_files import model_question, read_model
+from hermeion.planner import check_inventory, make_plan, unread_models
 from hermeion.plans import Plan, Service
 from hermeion.probe import Probe
+from hermeion.reports import refusal_json, seen_json, wanted_json
 from hermeion.resources import share
+from hermeion.saved_hosts import canonical
 from hermeion.sources import (
     Sources,
     check_room,
-    parse_answers,
     question_script,
     read_answers,
     settle,
 )
 from hermeion.stages import Stages, find_stages
+from hermeion.variants import ModelFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +78,11 @@ class Wanted:
         ca, key = _files(host.name, own)
         return cls(spec=own, ca=ca, apt_key=key, token=os.environ.get("HF_TOKEN"))
 
-    def refused(self, host: Host, message: str) -> None:
+    def refused(self, host: Host, error: HermeionError) -> None:
         """Remember and show why a host is refused."""
+        message = str(error)
         narration.NOTES[host.name] = message
-        narration.keep(host, {"refused": message})
+        narration.keep(host, refusal_json(error))
         narration.say(host, presentation.refusal(message.removeprefix(f"{host.name}: ")))
 
 
@@ -110,6 +116,7 @@ class Target:
     plan: Plan
     stages: Stages
     sources: dict[str, Sources]
+    facts: dict[str, ModelFacts]
 
     @property
     def pending(self) -> dict[str, tuple[str, ...]]:
@@ -120,7 +127,7 @@ class Target:
         """Probe again and make the plan again; ``None`` if every decision is the same, else both sides."""
         self.probe = observe(self.host, self.wanted.spec)
         try:
-            plan = _settled(make_plan(self.host.name, self.wanted.spec, self.probe), self.sources)
+            plan = _settled(make_plan(self.host.name, self.wanted.spec, self.probe, self.facts), self.sources)
         except HermeionError as error:
             return str(error)
         for old, new in zip(self.plan.services, plan.services, strict=True):
@@ -158,6 +165,38 @@ def observe(host: Host, spec: HostSpec) -> Probe:
     return probe
 
 
+def read_models(state: State, host: Host, wanted: Wanted, probe: Probe) -> dict[str, ModelFacts]:
+    """What the files of own models say, for those that the plan needs and the inventory does not describe.
+
+    Raises:
+        HermeionError: A model cannot be read, is broken, or is of no known kind.
+    """
+    spec = wanted.spec
+    entries = {entry.name: entry for entry in spec.hermes_catalog}
+    facts = {}
+    for name in unread_models(host.name, spec, probe):
+        script = model_question(spec, entries[name], ca=wanted.ca, token=wanted.token)
+        lines = run_or_fail(state, host, script, f"asking about {name}")
+        facts[name] = read_model(host.name, spec, entries[name], parse_answers(lines))
+    return facts
+
+
+def check_startable(plan: Plan) -> None:
+    """See that this release can start what is planned, and not only plan it.
+
+    Raises:
+        PlacementError: A service is for an engine that it cannot start yet.
+    """
+    for service in plan.services:
+        engine = ENGINES[service.engine]
+        if not engine.RUNNABLE:
+            raise PlacementError(
+                f"{plan.host}: {service.name}: {engine.LABEL} is planned ({service.variant}, {service.context} tokens "
+                f"on {len(service.gpus)} × {service.gpus[0].model}), and this release cannot start it yet. "
+                "It starts vLLM: leave engine out, or set it to 'vllm'."
+            )
+
+
 def _settled(plan: Plan, sources: dict[str, Sources]) -> Plan:
     services = tuple(
         settle(service, sources[service.name]) if service.name in sources else service for service in plan.services
@@ -172,15 +211,20 @@ def prepare(state: State, host: Host, wanted: Wanted) -> Target:
         HermeionError: This host cannot have what is wanted; the message says why and what to do.
     """
     spec = wanted.spec
+    narration.see(host, {"wanted": wanted_json(spec)})
     probe = observe(host, spec)
-    plan = make_plan(host.name, spec, probe)
+    narration.see(host, seen_json(host.name, probe))
+    facts = read_models(state, host, wanted, probe)
+    narration.see(host, {"models": canonical(facts)})
+    plan = make_plan(host.name, spec, probe, facts)
+    check_startable(plan)
     check_docker(host.name, probe)
     for finding in check_plan(plan, reconcile(host.name, probe)):
         if finding.severity == "error":
             raise PlacementError(f"{finding.subject}: {finding.message}")
     sources: dict[str, Sources] = {}
     for service in plan.services:
-        complete = probe.weights.get(service.snapshot) == "complete"
+        complete = service.path is not None or probe.weights.get(service.snapshot) == "complete"
         if service.revision and complete and service.image.reference in probe.images:
             continue
         script = question_script(spec, service, ca=wanted.ca, token=wanted.token)
@@ -193,4 +237,4 @@ def prepare(state: State, host: Host, wanted: Wanted) -> Target:
     stages = find_stages(spec, plan, probe, templates=share("templates"), ca=wanted.ca)
     narration.keep(host, {"plan": plan.to_json(), "pending": stages.pending})
     narration.say(host, presentation.plan_text(plan, stages))
-    return Target(state, host, wanted, probe, plan, stages, sources)
+    return Target(state, host, wanted, probe, plan, stages, sources, facts)

@@ -16,6 +16,7 @@ from hermeion.inventory import (
     ServiceSpec,
 )
 from hermeion.records import Record
+from hermeion.shapes import Experts, Latent, Shape
 from hermeion.variants import CatalogEntry
 
 TABLES: dict[str, type[Record]] = {
@@ -25,6 +26,9 @@ TABLES: dict[str, type[Record]] = {
     "apt": AptMirror,
     "driver": DriverSpec,
     "catalog": CatalogEntry,
+    "shape": Shape,
+    "experts": Experts,
+    "latent": Latent,
 }
 
 

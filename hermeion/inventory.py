@@ -32,9 +32,14 @@ class ServiceSpec(Record):
     )
     model: str = Field(description="Model of the catalogue, or of `hermes_catalog`.", examples=["hermes-4-14b"])
     variant: str = Field(
-        default="auto", description="Variant of the model. `auto`: the first that fits, most bits first."
+        default="auto",
+        description="Variant of the model, by name or precision. `auto`: the most precise that fits with the wanted "
+        "context, in a precision that the GPUs compute in before one that they only store.",
     )
-    engine: Literal["auto", "vllm"] = Field(default="auto", description="Engine. `auto`: vLLM.")
+    engine: Literal["auto", "vllm", "sglang", "llamacpp", "ollama"] = Field(
+        default="auto",
+        description="Engine. `auto`: vLLM. The others are planned, and not started by this release.",
+    )
     engine_version: str | None = Field(
         default=None,
         description="Version of the engine. None: the newest that this release knows.",
@@ -46,20 +51,32 @@ class ServiceSpec(Record):
         "official image at `engine_version`. A name without registry comes from `hermes_mirrors.registry`.",
         examples=["vllm/vllm-openai:v0.33.0@sha256:…"],
     )
-    context: Literal["max"] | Annotated[int, Field(ge=1)] = Field(
+    context: Literal["max"] | Annotated[int, Field(ge=1, le=100_000_000)] = Field(
         default="max",
         description="Context in tokens. `max`: as much as fits, up to what the model was made for.",
         examples=[32768],
     )
-    min_context: int = Field(
-        default=2048, ge=1, description="With `context` `max`: the least that is accepted, in tokens."
+    min_context: int | None = Field(
+        default=None,
+        ge=1,
+        le=100_000_000,
+        description="The least context that is accepted, in tokens, if the wanted one does not fit. None: 2048 with "
+        "`context` `max`, and exactly the wanted one with a number.",
+        examples=[16384],
     )
     sequences: int | None = Field(
         default=None,
         ge=1,
-        description="Requests served at the same time. None: the engine's default for the GPU.",
+        le=65536,
+        description="Requests served at the same time. None: the engine's default for the GPU, or fewer where the "
+        "wanted context only fits then.",
     )
-    gpus: Literal["auto"] | Annotated[int, Field(ge=1)] | tuple[str, ...] = Field(
+    kv_precision: Literal["auto", "bf16", "fp8"] = Field(
+        default="auto",
+        description="Precision of the KV cache. `auto`: 16 bits, and FP8 where a context in numbers (or `min_context`) "
+        "only fits then and the GPUs have it.",
+    )
+    gpus: Literal["auto"] | Annotated[int, Field(ge=1, le=64)] | tuple[str, ...] = Field(
         default="auto",
         description="GPUs: `auto` (as few as serve the wanted context), a number, or a list of UUIDs.",
         examples=[2],
@@ -146,6 +163,12 @@ class HostSpec(Record):
     hermes_driver: DriverSpec = Field(default=DriverSpec(), description="The NVIDIA driver.")
     hermes_mirrors: Mirrors = Field(default=Mirrors(), description="Where things come from.")
     hermes_catalog: tuple[CatalogEntry, ...] = Field(default=(), description="Own models.")
+    hermes_gpus: str | None = Field(
+        default=None,
+        description="The GPUs that the host is known to have, as a number and a model. A host that has others is "
+        "refused, with both sides shown. None: whatever is found.",
+        examples=["8xH100"],
+    )
     hermes_refresh: bool = Field(
         default=False,
         description="Whether tags and branches that were resolved by an earlier run are resolved again.",

@@ -28,6 +28,9 @@ NOTES: dict[str, str] = {}
 PLANS: dict[str, dict[str, object]] = {}
 """What was planned, by host; written to the file that HERMEION_REPORT names, for ``hermeion plan``."""
 
+SEEN: dict[str, dict[str, object]] = {}
+"""What is known of a host before it is planned or refused."""
+
 STAGE_SECONDS: dict[str, float] = {}
 
 
@@ -120,6 +123,11 @@ class Progress:
         self.shown, self.last = text, now
 
 
+def see(host: Host, data: dict[str, Any]) -> None:
+    """Remember what is known of a host; :func:`keep` adds it."""
+    SEEN.setdefault(host.name, {}).update(data)
+
+
 def keep(host: Host, data: dict[str, Any]) -> None:
-    """Remember what was planned for a host."""
-    PLANS[host.name] = data
+    """Remember what was planned for a host, or why it was refused."""
+    PLANS[host.name] = {**SEEN.get(host.name, {}), **data}

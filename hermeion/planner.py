@@ -9,15 +9,18 @@ from collections.abc import Mapping, Sequence
 from pydantic import ValidationError
 
 from hermeion.drivers import decide_driver
-from hermeion.engines import vllm
+from hermeion.engines import ENGINES, vllm
+from hermeion.engines.protocol import Engine
 from hermeion.errors import InventoryError, PlacementError
-from hermeion.hosts import Gpu, reconcile
+from hermeion.gpu_names import find_gpu_set
+from hermeion.hosts import Gpu, Host, reconcile
 from hermeion.images import parse_image
 from hermeion.inventory import HostSpec, ServiceSpec
-from hermeion.placement import Candidate, place
+from hermeion.placement import place
 from hermeion.plans import Image, Plan, PlannedGpu, Rejection, Service
 from hermeion.probe import Probe
-from hermeion.variants import Catalog, Variant, merge_catalog
+from hermeion.search import Candidate
+from hermeion.variants import Catalog, ModelFacts, Variant, merge_catalog
 
 OUR_OPTIONS = frozenset(
     {
@@ -25,6 +28,7 @@ OUR_OPTIONS = frozenset(
         "config",
         "gpu-memory-utilization",
         "host",
+        "kv-cache-dtype",
         "kv-cache-memory-bytes",
         "max-model-len",
         "max-num-batched-tokens",
@@ -42,7 +46,7 @@ OUR_OPTIONS = frozenset(
 
 
 def find_variants(host: str, spec: ServiceSpec, catalog: Catalog) -> tuple[Variant, ...]:
-    """The variants that a service may use.
+    """The variants that a service may use. None for an own model whose files have not been read yet.
 
     Raises:
         InventoryError: The model or variant is in no catalogue; the known names are listed.
@@ -54,6 +58,8 @@ def find_variants(host: str, spec: ServiceSpec, catalog: Catalog) -> tuple[Varia
         )
     variants = catalog[spec.model]
     if spec.variant == "auto":
+        return tuple(v for v in variants if not v.only_by_name)
+    if not variants:
         return variants
     chosen = tuple(v for v in variants if spec.variant in {v.name, v.precision})
     if not chosen:
@@ -64,25 +70,58 @@ def find_variants(host: str, spec: ServiceSpec, catalog: Catalog) -> tuple[Varia
     return chosen
 
 
+def _engine(spec: ServiceSpec) -> Engine:
+    return ENGINES["vllm" if spec.engine == "auto" else spec.engine]
+
+
+def _check_service(path: str, service: ServiceSpec) -> None:
+    engine, version = _engine(service), service.engine_version
+    if version and version not in engine.VERSIONS:
+        raise InventoryError(
+            f"{path}/engine_version: {engine.LABEL} {version} is not one of those that were checked: "
+            f"{', '.join(engine.VERSIONS)}."
+        )
+    ours = sorted(OUR_OPTIONS & {option.lstrip("-").replace("_", "-") for option in service.extra_args})
+    if ours:
+        raise InventoryError(f"{path}/extra_args: {ours[0]!r} is not for extra_args to set.")
+    if service.min_context and service.context != "max" and service.min_context > service.context:
+        raise InventoryError(
+            f"{path}/min_context: {service.min_context} tokens are more than the wanted context of {service.context}."
+        )
+
+
 def check_inventory(host: str, spec: HostSpec) -> None:
     """What can be judged without having seen the host.
 
     Raises:
-        InventoryError: A model, variant, version or option does not exist.
+        InventoryError: A model, variant, version, option or GPU model does not exist, or two keys contradict.
     """
     catalog = merge_catalog(spec.hermes_catalog)
+    if spec.hermes_gpus:
+        try:
+            find_gpu_set(spec.hermes_gpus)
+        except InventoryError as error:
+            raise InventoryError(f"{host}: hermes_gpus: {error}") from error
     for service in spec.hermes_services:
         find_variants(host, service, catalog)
-        path = f"{host}: hermes_services/{service.name}"
-        version = service.engine_version
-        if version and version not in vllm.VERSIONS:
-            raise InventoryError(
-                f"{path}/engine_version: vLLM {version} is not one of those that were checked: "
-                f"{', '.join(vllm.VERSIONS)}."
-            )
-        ours = sorted(OUR_OPTIONS & {option.lstrip("-").replace("_", "-") for option in service.extra_args})
-        if ours:
-            raise InventoryError(f"{path}/extra_args: {ours[0]!r} is not for extra_args to set.")
+        _check_service(f"{host}: hermes_services/{service.name}", service)
+
+
+def _check_declared(spec: HostSpec, host: Host) -> None:
+    """The GPUs that the inventory declares are those that are found, or a refusal that shows both sides."""
+    if not spec.hermes_gpus:
+        return
+    models, count = find_gpu_set(spec.hermes_gpus)
+    names = {model.name for model in models}
+    everything = [gpu.model for gpu in host.gpus] + [gpu.model for gpu in host.unusable]
+    there = sum(1 for model in everything if model in names)
+    if there == count == len(everything):
+        return
+    found = ", ".join(f"{everything.count(model)} × {model}" for model in sorted(set(everything))) or "none"
+    raise PlacementError(
+        f"{host.name}: hermes_gpus declares {spec.hermes_gpus}, found are {found}. Look for a card that is missing "
+        "(lspci -nn -d 10de:), or correct hermes_gpus."
+    )
 
 
 def _current(probe: Probe, name: str) -> Service | None:
@@ -107,8 +146,24 @@ def _still_wanted(current: Service, spec: ServiceSpec, host: HostSpec, free: Seq
     return current.wanted == wanted_hash(spec, host) and {(gpu.pci_address, gpu.uuid) for gpu in current.gpus} <= here
 
 
-def _image(spec: ServiceSpec, host: HostSpec, version: str, current: Service | None) -> Image:
-    image = parse_image(spec.image or vllm.IMAGE.format(version=version), host.hermes_mirrors.registry)
+def unread_models(host: str, spec: HostSpec, probe: Probe) -> tuple[str, ...]:
+    """Own models whose files must be read before a plan can be made: nobody knows their shape, and they do not run yet.
+
+    Raises:
+        PlacementError: The driver sees other GPUs than the PCI bus.
+    """
+    free = reconcile(host, probe).gpus
+    wanted = {
+        service.model
+        for service in spec.hermes_services
+        for current in [_current(probe, service.name)]
+        if spec.hermes_refresh or not current or not _still_wanted(current, service, spec, free)
+    }
+    return tuple(entry.name for entry in spec.hermes_catalog if entry.name in wanted and not entry.is_complete)
+
+
+def _image(engine: Engine, spec: ServiceSpec, host: HostSpec, version: str, current: Service | None) -> Image:
+    image = parse_image(spec.image or engine.IMAGE.format(version=version), host.hermes_mirrors.registry)
     if current and not image.digest and not host.hermes_refresh:
         known = current.image
         if (known.name, known.tag) == (image.name, image.tag):
@@ -117,13 +172,25 @@ def _image(spec: ServiceSpec, host: HostSpec, version: str, current: Service | N
 
 
 def _service(spec: ServiceSpec, host: HostSpec, name: str, chosen: Candidate, current: Service | None) -> Service:
-    variant = chosen.variant
+    variant, engine = chosen.variant, chosen.engine
     revision = variant.revision
     if not revision and current and current.repo == variant.repo and not host.hermes_refresh:
         revision = current.revision
-    version = spec.engine_version or vllm.VERSIONS[-1]
     seconds = vllm.start_seconds(variant.bytes)
-    served_names = tuple(dict.fromkeys((spec.name, variant.repo)))
+    served_names = tuple(dict.fromkeys((spec.name, variant.model if variant.path else variant.repo)))
+    config = (
+        vllm.config(
+            spec,
+            variant,
+            revision=revision,
+            gpus=chosen.gpus,
+            layout=chosen.layout,
+            load=chosen.load,
+            served_names=served_names,
+        )
+        if engine.RUNNABLE
+        else {}
+    )
     return Service(
         name=spec.name,
         host=name,
@@ -131,45 +198,50 @@ def _service(spec: ServiceSpec, host: HostSpec, name: str, chosen: Candidate, cu
         model=spec.model,
         variant=variant.name,
         repo=variant.repo,
+        path=variant.path,
         revision=revision,
         precision=variant.precision,
         weights_bytes=variant.bytes,
-        engine=vllm.NAME,
-        engine_version=version,
-        image=_image(spec, host, version, current),
+        engine=engine.NAME,
+        engine_version=chosen.version,
+        image=_image(engine, spec, host, chosen.version, current),
         gpus=tuple(
             PlannedGpu(pci_address=g.pci_address, uuid=g.uuid, model=g.model, memory=g.memory) for g in chosen.gpus
         ),
+        tensor_parallel=chosen.layout.tensor_parallel,
+        pipeline_parallel=chosen.layout.pipeline_parallel,
         context=chosen.context,
         sequences=chosen.sequences,
-        kv_tokens=min(chosen.context * chosen.sequences, chosen.memory.kv_tokens),
+        kv_precision=chosen.load.kv_precision,
+        kv_tokens=min(chosen.context * chosen.sequences, max(chosen.context, chosen.memory.kv_tokens)),
         memory=chosen.memory,
         port=spec.port,
         served_names=served_names,
         thinking=spec.thinking,
         cache=host.hermes_cache,
-        config=vllm.config(
-            spec,
-            variant,
-            revision=revision,
-            gpus=chosen.gpus,
-            context=chosen.context,
-            sequences=chosen.sequences,
-            served_names=served_names,
-        ),
-        environment=vllm.environment(seconds),
+        remarks=chosen.remarks,
+        config=config,
+        environment=vllm.environment(seconds) if engine.RUNNABLE else {},
         start_seconds=seconds,
     )
 
 
-def make_plan(name: str, spec: HostSpec, probe: Probe) -> Plan:
-    """Decide everything about one host.
+def _no_gpu(host: Host) -> str:
+    if host.unusable:
+        reasons = "\n".join(f"  - {gpu.pci_address} ({gpu.model}): {gpu.reason}." for gpu in host.unusable)
+        return f"{host.name}: no GPU of this host can be used.\n{reasons}"
+    return (
+        f"{host.name}: no NVIDIA GPU on the PCI bus. Take the host out of the inventory, or look whether the "
+        "card is seated and not passed through to a guest (lspci -nn -d 10de:)."
+    )
+
+
+def check_host(name: str, probe: Probe) -> None:
+    """Whether the host is in a state in which anything can be changed.
 
     Raises:
-        PlacementError: Something wanted fits nowhere, or the host is in a state that must not be changed.
-        InventoryError: A wanted model or variant does not exist.
+        PlacementError: It is not; the message says what to do.
     """
-    catalog: Mapping[str, tuple[Variant, ...]] = merge_catalog(spec.hermes_catalog)
     if not probe.is_root:
         raise PlacementError(f"{name}: needs root. Log in as root, or set _sudo = True in the inventory.")
     if "systemctl" not in probe.tools:
@@ -180,13 +252,24 @@ def make_plan(name: str, spec: HostSpec, probe: Probe) -> Plan:
             f"{name}: dpkg left {', '.join(probe.broken_packages)} half-configured, and every apt call fails "
             f"until that is repaired: apt-get purge {first}, or dpkg --configure -a; then run again."
         )
+
+
+def make_plan(name: str, spec: HostSpec, probe: Probe, facts: Mapping[str, ModelFacts] | None = None) -> Plan:
+    """Decide everything about one host.
+
+    Args:
+        facts: What the files of own models say, for those of :func:`unread_models`.
+
+    Raises:
+        PlacementError: Something wanted fits nowhere, or the host is in a state that must not be changed.
+        InventoryError: A wanted model or variant does not exist.
+    """
+    catalog = merge_catalog(spec.hermes_catalog, facts)
+    check_host(name, probe)
     host = reconcile(name, probe)
+    _check_declared(spec, host)
     if not host.gpus:
-        raise PlacementError(
-            f"{name}: no NVIDIA GPU on the PCI bus. Take the host out of the inventory, or look whether the "
-            "card is seated and not passed through to a guest (lspci -nn -d 10de:)."
-        )
-    driver = decide_driver(spec.hermes_driver, host, probe, vllm.MIN_DRIVER)
+        raise PlacementError(_no_gpu(host))
     free = list(host.gpus)
     services: list[Service] = []
     rejections: list[Rejection] = []
@@ -196,9 +279,17 @@ def make_plan(name: str, spec: HostSpec, probe: Probe) -> Plan:
             services.append(current)
         else:
             later = spec.hermes_services[len(services) + 1 :]
-            chosen, refused = place(wanted, host, free, find_variants(name, wanted, catalog), current, later)
+            variants = find_variants(name, wanted, catalog)
+            if not variants:
+                raise PlacementError(
+                    f"{name}: {wanted.name}: the files of {wanted.model} have not been read, so nobody knows how large "
+                    "it is. Plan with a connection to the host, or give shape, bytes and precision in hermes_catalog."
+                )
+            chosen, refused = place(wanted, host, free, variants, current, later, catalog[wanted.model])
             rejections += refused
             services.append(_service(wanted, spec, name, chosen, current))
         taken = {gpu.pci_address for gpu in services[-1].gpus}
         free = [gpu for gpu in free if gpu.pci_address not in taken]
+    needed = max((ENGINES[service.engine].MIN_DRIVER for service in services), default=vllm.MIN_DRIVER)
+    driver = decide_driver(spec.hermes_driver, host, probe, needed)
     return Plan(host=name, driver=driver, services=tuple(services), rejections=tuple(rejections))

@@ -9,37 +9,90 @@ from typing import Any
 
 from hermeion.records import Record
 
+KV_BLOCK = 16
+"""Tokens of one block of vLLM's KV cache."""
+
+
+def kv_tokens(cache: int, per_token: int) -> int:
+    """Tokens in a cache of so many bytes: whole blocks, one of which vLLM keeps for itself."""
+    return max(0, cache // (KV_BLOCK * per_token) * KV_BLOCK - KV_BLOCK)
+
 
 class MemoryBudget(Record):
     """Bytes on the fullest GPU of a service, term by term.
 
     Attributes:
-        total: Memory the engine may take: its share of what CUDA sees, less the margin.
-        weights: Weights and rotary-embedding cache.
-        activations: Peak of the activations.
-        communication: CUDA context beyond the weights, and NCCL with several GPUs.
-        graphs: CUDA graphs.
-        margin: Left free on purpose.
+        device: What CUDA sees of the GPU; a little less than ``nvidia-smi``'s total.
+        usable: What the engine may take of it.
+        weights: Weights, without their scales.
+        scales: Scales and zero points of quantised weights.
+        rotary: Cache of the rotary embedding.
+        activations: Peak of the activations, or an engine's compute buffers.
+        non_torch: CUDA context and libraries beyond the weights.
+        nccl: Buffers for talking to other GPUs.
+        graphs: CUDA graphs, where the engine sets them aside.
+        margin: Kept against errors of this estimate.
         kv_per_token: KV cache of one token.
     """
 
-    total: int
+    device: int
+    usable: int
     weights: int
+    scales: int = 0
+    rotary: int = 0
     activations: int
-    communication: int
-    graphs: int
+    non_torch: int
+    nccl: int = 0
+    graphs: int = 0
     margin: int
     kv_per_token: int
 
     @property
+    def fixed(self) -> int:
+        """Everything but the KV cache and the margin."""
+        terms = (self.weights, self.scales, self.rotary, self.activations, self.non_torch, self.nccl, self.graphs)
+        return sum(terms)
+
+    @property
     def kv_cache(self) -> int:
-        """Bytes left for the KV cache; negative when the weights do not even fit."""
-        return self.total - self.weights - self.activations - self.communication - self.graphs - self.margin
+        """Bytes of KV cache that are promised; negative when not even the weights fit."""
+        return self.usable - self.fixed - self.margin
+
+    @property
+    def kv_expected(self) -> int:
+        """Bytes of KV cache that the engine is expected to print: the margin is in it."""
+        return self.usable - self.fixed
 
     @property
     def kv_tokens(self) -> int:
-        """Tokens the KV cache holds. vLLM allots blocks of 16 and keeps one for itself."""
-        return max(0, self.kv_cache // (16 * self.kv_per_token) * 16 - 16)
+        """Tokens that are promised."""
+        return kv_tokens(self.kv_cache, self.kv_per_token)
+
+    @property
+    def kv_tokens_expected(self) -> int:
+        """Tokens that the engine is expected to print."""
+        return kv_tokens(self.kv_expected, self.kv_per_token)
+
+    @property
+    def idle(self) -> int:
+        """What the engine leaves alone."""
+        return self.device - self.usable
+
+    @property
+    def terms(self) -> dict[str, int]:
+        """Every part of the GPU by name, in the order of a picture: they add up to ``device``."""
+        return {
+            "weights": self.weights,
+            "scales": self.scales,
+            "rotary cache": self.rotary,
+            "activations": self.activations,
+            "non-torch": self.non_torch,
+            "NCCL": self.nccl,
+            "CUDA graphs": self.graphs,
+            "KV cache": self.kv_cache,
+            "margin": self.margin,
+            "left alone": self.idle,
+        }
 
 
 class PlannedGpu(Record):
@@ -82,11 +135,17 @@ class Service(Record):
 
     Attributes:
         wanted: Hash of what the inventory asked for; as long as it is the same, the plan stays.
-        revision: Commit of the weights, or ``None`` until it was resolved.
+        path: Folder on the host with the weights, or ``None``: they are pulled from ``repo`` into the cache.
+        revision: Commit of the weights, or ``None`` until it was resolved; of a folder, a hash of its listing.
         weights_bytes: Size of the weights in bytes.
+        gpus: In PCI order.
+        tensor_parallel: GPUs over which each layer is split.
+        pipeline_parallel: Stages into which the layers are split.
         context: Tokens of context served.
         sequences: Requests served at the same time.
         kv_tokens: KV cache the plan promises, in tokens: ``context × sequences`` where that fits, else what fits.
+        kv_precision: Precision of the KV cache: ``bf16`` or ``fp8``.
+        remarks: What a person should know about the choice, in sentences.
         config: The engine's configuration file, without secrets.
         cache: Folder of the weights on the host.
     """
@@ -97,6 +156,7 @@ class Service(Record):
     model: str
     variant: str
     repo: str
+    path: str | None = None
     revision: str | None
     precision: str
     weights_bytes: int
@@ -104,14 +164,18 @@ class Service(Record):
     engine_version: str
     image: Image
     gpus: tuple[PlannedGpu, ...]
+    tensor_parallel: int
+    pipeline_parallel: int
     context: int
     sequences: int
+    kv_precision: str
     kv_tokens: int
     memory: MemoryBudget
     port: int
     served_names: tuple[str, ...]
     thinking: bool
     cache: str
+    remarks: tuple[str, ...] = ()
     config: dict[str, Any]
     environment: dict[str, str]
     start_seconds: int
@@ -159,11 +223,19 @@ class DriverPlan(Record):
 
 
 class Rejection(Record):
-    """An option that was tried, and why it was not taken."""
+    """An option that was tried, and why it was not taken.
+
+    Attributes:
+        option: Variant, GPUs, and what else was tried: ``hermes-4-14b-bf16 on 1 × NVIDIA L4, FP8 KV cache``.
+        needed: Bytes on each GPU that the option needs, where memory was the reason.
+        available: Bytes on each GPU that there are.
+    """
 
     service: str
     option: str
     reason: str
+    needed: int | None = None
+    available: int | None = None
 
 
 class Plan(Record):

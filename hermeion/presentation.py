@@ -8,20 +8,24 @@ from hermeion.units import format_bytes
 
 
 def service_text(service: Service) -> str:
-    """One service in four lines."""
+    """One service in a few lines."""
     gpus = f"{len(service.gpus)} × {service.gpus[0].model}"
     identity = ", ".join(gpu.uuid or gpu.pci_address for gpu in service.gpus)
     memory = service.memory
+    parallel = f"tensor parallel {service.tensor_parallel}"
+    if service.pipeline_parallel > 1:
+        parallel += f", pipeline of {service.pipeline_parallel}"
+    kv = "" if service.kv_precision == "bf16" else f" in {service.kv_precision.upper()}"
+    weights = f"{service.path}" if service.path else f"{service.repo}@{(service.revision or 'main')[:12]}"
     return "\n".join(
         [
             f"{service.name}: {service.variant} on {gpus} ({identity}), {service.engine} {service.engine_version}, "
-            f"127.0.0.1:{service.port}",
-            f"  context {service.context} tokens × {service.sequences} requests; KV cache {service.kv_tokens} tokens "
-            f"promised, {memory.kv_tokens} fit",
-            f"  per GPU: weights {format_bytes(memory.weights)}, activations {format_bytes(memory.activations)}, "
-            f"other {format_bytes(memory.communication + memory.graphs)}, margin {format_bytes(memory.margin)}, "
-            f"KV cache {format_bytes(memory.kv_cache)}",
-            f"  weights {service.repo}@{(service.revision or 'main')[:12]}; image {service.image.repository}:"
+            f"{parallel}, 127.0.0.1:{service.port}",
+            f"  context {service.context} tokens × {service.sequences} requests; KV cache{kv}: {service.kv_tokens} "
+            f"tokens promised, {memory.kv_tokens_expected} expected",
+            "  per GPU: " + ", ".join(f"{name} {format_bytes(size)}" for name, size in memory.terms.items() if size),
+            *(f"  mind: {remark}" for remark in service.remarks),
+            f"  weights {weights}; image {service.image.repository}:"
             f"{service.image.tag}@{(service.image.digest or 'unresolved')[:19]}; release "
             f"{service.release_id if service.is_final else 'known once the driver answers'}",
         ]

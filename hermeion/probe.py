@@ -8,23 +8,31 @@ from importlib.resources import files
 from typing import Any
 
 from hermeion.errors import ProbeError
-from hermeion.gpus import SMI_FIELDS, SmiGpu, parse_nvidia_smi
+from hermeion.gpus import SMI_FIELDS, SmiGpu, parse_nvidia_smi, parse_topology
 from hermeion.records import Record
+from hermeion.units import KIB
 
 SECTIONS = frozenset(
-    {"os", "pci", "smi", "dpkg", "docker", "daemon.json", "cdi", "disks", "weights", "files", "releases", "units"}
+    {"os", "pci", "smi", "topo", "dpkg", "docker", "daemon.json", "cdi", "disks", "weights", "files", "releases"}
+    | {"units"}
 )
 """What an answer has, whole: each section of the script prints its status whatever happened in it."""
 
 
 class PciDevice(Record):
-    """A PCI device of NVIDIA's. Ids and class are hexadecimal without ``0x``; ``subsystem`` is the board's id."""
+    """A PCI device of NVIDIA's. Ids and class are hexadecimal without ``0x``.
+
+    Attributes:
+        subsystem: The board's id.
+        numa: NUMA node, or -1: not known, or there is one only.
+    """
 
     address: str
     device_id: str
     pci_class: str
     driver: str = ""
     subsystem: str = ""
+    numa: int = -1
 
     @property
     def is_gpu(self) -> bool:
@@ -74,6 +82,8 @@ class Probe(Record):
     Attributes:
         smi: GPUs as the driver reports them, or ``None`` when no driver answers; ``()`` when it sees none.
         smi_text: What ``nvidia-smi`` printed when it failed.
+        nvlinks: Pairs of GPUs, by their place in PCI order, that NVLink joins.
+        memory: The host's memory in bytes; ``memory_available``: what of it can be had.
         packages: Version by name, of the packages that matter here.
         broken_packages: Packages that dpkg left half-configured.
         docker: Docker's version, or ``None`` when it is missing or does not answer.
@@ -96,6 +106,9 @@ class Probe(Record):
     pci: tuple[PciDevice, ...]
     smi: tuple[SmiGpu, ...] | None
     smi_text: str
+    nvlinks: tuple[tuple[int, int], ...] = ()
+    memory: int = 0
+    memory_available: int = 0
     packages: dict[str, str]
     broken_packages: tuple[str, ...]
     docker: str | None
@@ -162,13 +175,15 @@ def _parse_docker(rows: list[str]) -> Mapping[str, Any]:
 
 
 def _parse_pci(row: str) -> PciDevice:
-    address, device_id, pci_class, driver, subsystem, *_ = [*row.split(), "-", ""]
+    cells = row.split()
+    address, device_id, pci_class, driver, subsystem, numa = cells + ["", "", "", "-", "-", "-1"][len(cells) :]
     return PciDevice(
         address=address,
         device_id=device_id.removeprefix("0x"),
         pci_class=pci_class.removeprefix("0x"),
         driver=driver.removeprefix("-"),
         subsystem=subsystem.removeprefix("0x").removeprefix("-"),
+        numa=int(numa),
     )
 
 
@@ -225,6 +240,9 @@ def parse_probe(lines: Iterable[str]) -> Probe:
             pci=tuple(_parse_pci(row) for row in body["pci"]),
             smi=parse_nvidia_smi(smi_rows) if smi_status == 0 else None,
             smi_text="" if smi_status == 0 else " ".join(smi_rows),
+            nvlinks=parse_topology(body["topo"]) if sections["topo"][0] == 0 else (),
+            memory=int(system.get("MemTotal", 0)) * KIB,
+            memory_available=int(system.get("MemAvailable", 0)) * KIB,
             packages=dict(row.split(" ", 1) for row in body["dpkg"] if not row.startswith("broken ")),
             broken_packages=tuple(row[7:] for row in body["dpkg"] if row.startswith("broken ")),
             daemon_json="\n".join(body["daemon.json"]) if sections["daemon.json"][0] == 0 else None,

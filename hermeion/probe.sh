@@ -11,6 +11,7 @@ os() {
   sed -n 's/^\(ID\|VERSION_ID\|VERSION_CODENAME\)=/\1=/p' /etc/os-release
   echo "kernel=$(uname -r)"; echo "machine=$(uname -m)"; echo "uid=$(id -u)"
   echo "boot=$(@BOOT@)"
+  sed -n 's/^\(MemTotal\|MemAvailable\): *\([0-9]*\) kB/\1=\2/p' /proc/meminfo
   for tool in curl wget systemctl apt-get; do have "$tool" && echo "tool=$tool"; done
   if [ -d /sys/firmware/efi/efivars ]; then
     od -An -tu1 -j4 -N1 /sys/firmware/efi/efivars/SecureBoot-* | sed 's/ *//; s/^/secure_boot=/'
@@ -21,10 +22,15 @@ pci() {
     [ "$(cat "$d/vendor")" = 0x10de ] || continue
     [ -e "$d/physfn" ] && continue
     driver=$(readlink "$d/driver"); driver=${driver##*/}
-    echo "${d##*/} $(cat "$d/device") $(cat "$d/class") ${driver:--} $(cat "$d/subsystem_device")"
+    echo "${d##*/} $(cat "$d/device") $(cat "$d/class") ${driver:--} $(cat "$d/subsystem_device") $(cat "$d/numa_node")"
   done
 }
 smi() { have nvidia-smi || return 127; timeout 120 nvidia-smi --query-gpu=@SMI_FIELDS@ --format=csv,noheader,nounits; }
+topo() {
+  # Which GPUs NVLink joins matters where some are joined and others are not: with a switch all are.
+  [ "$(pci | grep -c ' 0x030[02]')" -gt 1 ] && ! pci | grep -q ' 0x0680' && have nvidia-smi || return 127
+  timeout 60 nvidia-smi topo -m
+}
 dpkg_state() {
   have dpkg-query || return 127
   dpkg-query -W -f='${db:Status-Abbrev} ${Package} ${Version}\n' | awk '
@@ -86,6 +92,7 @@ units() {
 section os os
 section pci pci
 section smi smi
+section topo topo
 section dpkg dpkg_state
 section docker docker_state
 section daemon.json daemon_json

@@ -1,17 +1,14 @@
 """Ask the Hub and the registry, from the host that will pull, before anything is changed.
 
-One shell script with ``curl`` or ``wget`` resolves branch and tag to commit and digest and lists exact sizes;
-its answer is judged here. Secrets reach the script over standard input only.
+Branch and tag are resolved to commit and digest, with exact sizes; the answers are judged here.
 """
 
 from __future__ import annotations
 
 import json
-import shlex
-from collections.abc import Iterable
 from fnmatch import fnmatchcase
-from importlib.resources import files
 
+from hermeion.answers import Answer, Question, hub_url, judge_hub, judge_tool, question
 from hermeion.errors import PlacementError, SourceError
 from hermeion.inventory import HostSpec
 from hermeion.plans import Service
@@ -19,7 +16,6 @@ from hermeion.probe import Probe
 from hermeion.records import Record
 from hermeion.units import format_bytes
 
-HUB = "https://huggingface.co"
 WANTED_FILES = ("*.safetensors", "*.json", "*.jinja", "tokenizer*", "*.txt", "*.model")
 UNWANTED_FILES = ("original/*", "*.pth", "*.bin", "*.gguf", "*/*")
 """What vLLM reads of a repository: the top folder's safetensors, configuration and tokenizer."""
@@ -29,15 +25,6 @@ UNPACKED_RATIO = 3
 
 RESERVE = 1 << 30
 """Bytes that a pull leaves free on a filesystem."""
-
-
-class Answer(Record):
-    """One HTTP answer as the host saw it. ``status`` is 0 when there was none; ``error`` says why."""
-
-    status: int
-    sha256: str
-    error: str
-    body: str
 
 
 class HubFile(Record):
@@ -62,65 +49,18 @@ class Sources(Record):
         return sum(file.size for file in self.files)
 
 
-def hub_url(spec: HostSpec) -> str:
-    """The Hub or its mirror, without a final slash."""
-    return (spec.hermes_mirrors.hub or HUB).rstrip("/")
-
-
 def question_script(spec: HostSpec, service: Service, *, ca: str | None, token: str | None) -> str:
-    """The script for one service; it prints one ``@name``…``@=status error`` section per question."""
+    """The script for one service: commit and files of its repository, and its image."""
     image = service.image
     registry = "registry-1.docker.io" if image.registry == "docker.io" else image.registry
     values = {
-        "CA": ca or "",
-        "TOKEN": token or "",
-        "HUB": hub_url(spec),
-        "REPO": service.repo,
-        "REVISION": service.revision or "main",
         "REGISTRY": f"https://{registry}/v2/{image.repository}/manifests",
         "REFERENCE": image.digest or image.tag,
     }
-    head = "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items())
-    return head + files("hermeion").joinpath("sources.sh").read_text()
-
-
-def parse_answers(lines: Iterable[str]) -> dict[str, Answer]:
-    """Sections of the script's output by name."""
-    answers: dict[str, Answer] = {}
-    name = ""
-    body: list[str] = []
-    for line in lines:
-        if line.startswith("@=") and name:
-            status, sha256, error = (line[2:] + " ").split(" ", 2)
-            answers[name] = Answer(status=int(status), sha256=sha256, error=error.strip(), body="\n".join(body))
-            name = ""
-        elif line.startswith("@") and not name:
-            name, body = line[1:], []
-        elif name:
-            body.append(line)
-    return answers
-
-
-def _judge_hub(host: str, hub: str, service: Service, answer: Answer) -> None:
-    if answer.status == 200:
-        return
-    what = f"{host}: {service.name}: the Hub {hub} "
-    if answer.status in {401, 403}:
-        raise SourceError(
-            f"{what}refuses {service.repo} ({answer.status}): it is gated, private, or does not exist. Check the "
-            "name, accept its terms on the Hub, and pass a token: export HF_TOKEN=hf_…, then run again."
-        )
-    if answer.status == 404:
-        raise SourceError(
-            f"{what}has no {service.repo} at revision {service.revision or 'main'} (404). Check repo and revision "
-            "of the model in hermes_catalog."
-        )
-    if answer.status:
-        raise SourceError(f"{what}answers {answer.status}. Nothing was changed; try again later.")
-    raise SourceError(
-        f"{what}cannot be reached from the host ({answer.error}). Check the network and hermes_mirrors/hub, "
-        "hermes_mirrors/ca."
-    )
+    if service.path is None:
+        values |= {"HUB": hub_url(spec), "REPO": service.repo, "REVISION": service.revision or "main"}
+    questions: tuple[Question, ...] = ("registry",) if service.path else ("hub", "registry")
+    return question(questions, values, ca=ca, token=token)
 
 
 def _judge_registry(host: str, service: Service, answer: Answer) -> None:
@@ -155,19 +95,16 @@ def read_answers(host: str, spec: HostSpec, service: Service, answers: dict[str,
     Raises:
         SourceError: The Hub or the registry refuses, lacks or contradicts what is wanted, or cannot be asked.
     """
-    if "tool" in answers:
-        raise SourceError(
-            f"{host}: neither curl nor wget is here to ask the Hub and the registry before anything is changed. "
-            "Install one (apt-get install -y curl ca-certificates), then run again."
-        )
-    if missing := {"revision", "tree", "manifest"} - set(answers):
+    judge_tool(host, answers)
+    of_hub = () if service.path else ("revision", "tree")
+    if missing := {*of_hub, "manifest"} - set(answers):
         raise SourceError(
             f"{host}: {service.name}: asking the Hub and the registry was cut short (no {', '.join(sorted(missing))}). "
             "Nothing was changed; run again."
         )
     hub = hub_url(spec)
-    for name in ("revision", "tree"):
-        _judge_hub(host, hub, service, answers[name])
+    for name in of_hub:
+        judge_hub(f"{host}: {service.name}", hub, service.repo, service.revision, answers[name])
     _judge_registry(host, service, answers["manifest"])
     if "platform" in answers and answers["platform"].status != 200:
         raise SourceError(
@@ -176,7 +113,7 @@ def read_answers(host: str, spec: HostSpec, service: Service, answers: dict[str,
             "run again."
         )
     try:
-        sources = _read_bodies(answers)
+        sources = _read_bodies(service, answers)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SourceError(
             f"{host}: {service.name}: the Hub {hub} or the registry {service.image.registry} answered something that "
@@ -187,7 +124,7 @@ def read_answers(host: str, spec: HostSpec, service: Service, answers: dict[str,
             f"{host}: {service.name}: {service.image.repository}:{service.image.tag} has no image for this host's "
             "architecture. Choose a tag that has one."
         )
-    if not any(file.path.endswith(".safetensors") for file in sources.files):
+    if not service.path and not any(file.path.endswith(".safetensors") for file in sources.files):
         raise SourceError(
             f"{host}: {service.name}: {service.repo} has no .safetensors file in its top folder; vLLM reads no other "
             "form. Choose a repository with safetensors."
@@ -195,15 +132,20 @@ def read_answers(host: str, spec: HostSpec, service: Service, answers: dict[str,
     return sources
 
 
-def _read_bodies(answers: dict[str, Answer]) -> Sources:
+def wanted_files(tree: str) -> tuple[HubFile, ...]:
+    """The files of a repository that vLLM reads, from the Hub's listing."""
+    return tuple(
+        HubFile(path=row["path"], size=row["size"], sha256=row.get("lfs", {}).get("oid"))
+        for row in json.loads(tree)
+        if row["type"] == "file" and _wanted(row["path"])
+    )
+
+
+def _read_bodies(service: Service, answers: dict[str, Answer]) -> Sources:
     manifest = answers.get("platform", answers["manifest"]).body
     return Sources(
-        revision=json.loads(answers["revision"].body)["sha"],
-        files=tuple(
-            HubFile(path=row["path"], size=row["size"], sha256=row.get("lfs", {}).get("oid"))
-            for row in json.loads(answers["tree"].body)
-            if row["type"] == "file" and _wanted(row["path"])
-        ),
+        revision=str(service.revision) if service.path else json.loads(answers["revision"].body)["sha"],
+        files=() if service.path else wanted_files(answers["tree"].body),
         digest=f"sha256:{answers['manifest'].sha256}",
         image_bytes=sum(layer["size"] for layer in json.loads(manifest).get("layers", ())),
     )
@@ -215,7 +157,7 @@ def settle(service: Service, sources: Sources) -> Service:
         update={
             "revision": sources.revision,
             "image": service.image.model_copy(update={"digest": sources.digest}),
-            "config": {**service.config, "revision": sources.revision},
+            "config": service.config if service.path else {**service.config, "revision": sources.revision},
         }
     )
 
@@ -227,7 +169,7 @@ def check_room(host: str, service: Service, sources: Sources, probe: Probe) -> N
         PlacementError: The filesystem is read-only or too small; bytes needed and free are shown.
     """
     disk = probe.disks[service.cache]
-    if probe.weights.get(service.snapshot) != "complete":
+    if service.path is None and probe.weights.get(service.snapshot) != "complete":
         if not disk.writable:
             raise PlacementError(
                 f"{host}: hermes_cache {service.cache} is on a read-only filesystem ({disk.source}). Remount it "

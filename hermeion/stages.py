@@ -103,7 +103,7 @@ def find_stages(spec: HostSpec, plan: Plan, probe: Probe, *, templates: Path, ca
     weights = [
         f"{service.variant} is {probe.weights.get(service.snapshot, 'missing')}"
         for service in plan.services
-        if probe.weights.get(service.snapshot) != "complete"
+        if service.path is None and probe.weights.get(service.snapshot) != "complete"
     ]
     by_service = {service.name: _service(service, probe, templates) for service in plan.services}
     return Stages(

@@ -9,33 +9,25 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
+from hermeion.precisions import PRECISIONS, Precision
 from hermeion.records import Record
+from hermeion.shapes import Shape
 
-Precision = Literal["bf16", "fp8"]
+PromptFormat = Literal["chatml", "llama3"]
+Commit = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
 
 
-class Shape(Record):
-    """What of a model's architecture decides its memory."""
+def _known_precision(name: str) -> str:
+    if name not in PRECISIONS:
+        raise ValueError(f"no precision {name!r}; there are {', '.join(PRECISIONS)}")
+    return name
 
-    layers: int = Field(description="Transformer layers.", gt=0)
-    hidden: int = Field(description="Hidden size.", gt=0)
-    intermediate: int = Field(description="Feed-forward size.", gt=0)
-    heads: int = Field(description="Attention heads.", gt=0)
-    kv_heads: int = Field(description="Key/value heads.", gt=0)
-    head_dim: int = Field(description="Size of one attention head.", gt=0)
-    vocab: int = Field(description="Vocabulary size in tokens.", gt=0)
-    max_context: int = Field(description="Longest context the model was made for, in tokens.", gt=0)
-    tied_embeddings: bool = Field(default=False, description="Whether input and output embeddings are one matrix.")
-    qkv_bias: bool = Field(default=False, description="Whether query, key and value have a bias.")
 
-    def kv_bytes_per_token(self, tensor_parallel: int = 1, element_bytes: int = 2) -> int:
-        """Bytes of KV cache that one token takes on each GPU. KV heads are replicated beyond their number."""
-        heads = self.kv_heads // tensor_parallel if tensor_parallel <= self.kv_heads else 1
-        return 2 * self.layers * heads * self.head_dim * element_bytes
+PrecisionName = Annotated[str, AfterValidator(_known_precision)]
 
 
 class Variant(Record):
@@ -44,43 +36,104 @@ class Variant(Record):
     Attributes:
         name: Short name, unique in the catalogue: ``hermes-4-14b-fp8``.
         model: The model it is a variant of: ``hermes-4-14b``.
-        repo: Repository on the Hub.
+        repo: Repository on the Hub; for a local folder its name.
+        path: Folder on the host that holds the weights, or ``None``: they come from the Hub.
         revision: Commit (40 hexadecimal digits), or ``None``: resolved once and recorded in the plan.
+        precision: Key of ``PRECISIONS``.
+        files: Files to pull of a GGUF repository; empty: all safetensors of the top folder.
         bytes: Size of the weights in bytes.
-        tool_parser: vLLM's name of the tool-call parser, or ``None``.
-        reasoning_parser: vLLM's name of the reasoning parser, or ``None``.
+        source: Where ``bytes`` is from.
+        licence: SPDX name, or the name that the repository gives.
+        gated: Whether the Hub asks for a token and consent.
+        official: Whether it comes from the model's own makers.
+        only_by_name: Whether ``auto`` passes it over: nobody who answers for it has checked it.
+        prompt_format: ``chatml`` or ``llama3``; the tokenizer's template decides, this is for people.
+        tool_parsers: Name of the tool-call parser by engine.
+        reasoning_parsers: Name of the reasoning parser by engine.
+        thinking_switch: Variable of the chat template that switches thinking on, or ``None``: it cannot think.
         sampling: Sampling defaults of the model card.
+        quant_method: ``quant_method`` of its ``config.json`` where it matters to an engine, or ``None``.
     """
 
     name: str
     model: str
     repo: str
+    path: str | None = None
     revision: str | None
-    precision: Precision
+    precision: PrecisionName
+    files: tuple[str, ...] = ()
+    bytes: int
+    source: str = ""
+    shape: Shape
+    licence: str | None = None
+    gated: bool = False
+    official: bool = True
+    only_by_name: bool = False
+    prompt_format: PromptFormat | None = None
+    tool_parsers: dict[str, str] = Field(default={})
+    reasoning_parsers: dict[str, str] = Field(default={})
+    thinking_switch: str | None = None
+    sampling: dict[str, int | float] = Field(default={})
+    quant_method: str | None = None
+
+    @property
+    def format(self) -> Precision:
+        """Bytes of its elements and scales."""
+        return PRECISIONS[self.precision]
+
+
+class ModelFacts(Record):
+    """What a model's own files say about it: read from the Hub or from a folder on the host.
+
+    Attributes:
+        revision: Commit, or for a local folder a hash of its listing.
+        bytes: Size of the weights in bytes.
+    """
+
+    revision: str | None
+    precision: PrecisionName
     bytes: int
     shape: Shape
-    tool_parser: str | None = None
-    reasoning_parser: str | None = None
-    sampling: dict[str, int | float] = Field(default={})
+    quant_method: str | None = None
 
 
-class CatalogEntry(Shape):
+class CatalogEntry(Record):
     """An own model, as ``hermes_catalog`` in an inventory describes it."""
 
     name: str = Field(description="Name that `hermes_services` uses.", pattern=r"^[\w.-]+$", examples=["my-llama"])
-    repo: str = Field(
-        description="Repository on the Hub (or the mirror).",
+    repo: str | None = Field(
+        default=None,
+        description="Repository on the Hub (or the mirror). None: `path` says where the weights are.",
         pattern=r"^[\w.-]+/[\w.-]+$",
         examples=["me/my-llama"],
     )
-    revision: str | None = Field(
+    path: str | None = Field(
         default=None,
-        pattern=r"^[0-9a-f]{40}$",
+        description="Folder on the host with the weights, in place of `repo`. Absolute.",
+        pattern=r"^/[\w./+-]+$",
+        examples=["/srv/models/local/my-llama"],
+    )
+    revision: Commit | None = Field(
+        default=None,
         description="Commit, 40 hexadecimal digits. None: `main` is resolved once and recorded in the plan.",
     )
-    precision: Precision = Field(default="bf16", description="Precision of the weights.")
-    bytes: int = Field(description="Size of the repository's files in bytes.", gt=0)
-    parameters: int | None = Field(default=None, description="Number of parameters; shown, not used.")
+    file: str | None = Field(
+        default=None,
+        description="The GGUF file of the repository or folder, the first of a split one. None: safetensors.",
+        pattern=r"^[\w./+-]+\.gguf$",
+        examples=["my-llama-Q4_K_M.gguf"],
+    )
+    precision: PrecisionName | None = Field(
+        default=None, description="Precision of the weights. None: read from the model's own files."
+    )
+    bytes: int | None = Field(
+        default=None, description="Size of the weights in bytes. None: read from the model's own files.", gt=0
+    )
+    shape: Shape | None = Field(
+        default=None,
+        description="The architecture's numbers, with the keys below. None: read from the model's `config.json`, or "
+        "from the header of its GGUF file.",
+    )
     tool_parser: str | None = Field(default="hermes", description="vLLM's tool-call parser. None: no tool calls.")
     reasoning_parser: str | None = Field(
         default="deepseek_v3",
@@ -91,16 +144,56 @@ class CatalogEntry(Shape):
         default={}, description="Sampling defaults.", examples=[{"temperature": 0.6, "top_p": 0.95}]
     )
 
-    def to_variant(self) -> Variant:
-        """The same as a member of the catalogue."""
-        own = set(Shape.model_fields)
-        data = self.model_dump(exclude={"parameters"})
-        shape = {key: data.pop(key) for key in own}
-        return Variant(model=self.name, shape=Shape.model_validate(shape), **data)
+    @model_validator(mode="after")
+    def _one_place(self) -> CatalogEntry:
+        if (self.repo is None) == (self.path is None):
+            raise ValueError("give either repo or path")
+        if self.path and self.revision:
+            raise ValueError("a folder has no revision")
+        return self
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing has to be read from the model's own files."""
+        return self.shape is not None and self.bytes is not None and self.precision is not None
+
+    def to_variant(self, facts: ModelFacts | None = None) -> Variant | None:
+        """The same as a member of the catalogue; ``None`` while the model's own files were not read.
+
+        Args:
+            facts: What its own files say; what the inventory says stands before it.
+        """
+        shape = self.shape or (facts.shape if facts else None)
+        size = self.bytes or (facts.bytes if facts else None)
+        precision = self.precision or (facts.precision if facts else None)
+        if shape is None or size is None or precision is None:
+            return None
+        sglang = {"sglang": self.reasoning_parser.replace("_", "-")} if self.reasoning_parser else {}
+        return Variant(
+            name=self.name,
+            model=self.name,
+            repo=self.repo or str(self.path),
+            path=self.path,
+            revision=self.revision or (facts.revision if facts else None),
+            precision=precision,
+            files=(self.file,) if self.file else (),
+            bytes=size,
+            source="hermes_catalog" if self.is_complete else "the model's own files",
+            shape=shape,
+            tool_parsers={"vllm": self.tool_parser, "sglang": self.tool_parser} if self.tool_parser else {},
+            reasoning_parsers={"vllm": self.reasoning_parser, **sglang} if self.reasoning_parser else {},
+            thinking_switch="thinking" if self.reasoning_parser else None,
+            sampling=self.sampling,
+            quant_method=facts.quant_method if facts else None,
+        )
 
 
 Catalog = Mapping[str, tuple[Variant, ...]]
-"""Variants by model name, in the order in which the planner tries them: most bits first."""
+"""Variants by model name, most bits first."""
+
+
+def _sorted(variants: Sequence[Variant]) -> tuple[Variant, ...]:
+    return tuple(sorted(variants, key=lambda v: (-v.format.bits, v.name)))
 
 
 @cache
@@ -110,25 +203,29 @@ def built_in_catalog() -> Catalog:
     shapes = {name: Shape.model_validate(row) for name, row in table["shape"].items()}
     catalog: dict[str, tuple[Variant, ...]] = {}
     for model in table["model"]:
-        common: dict[str, Any] = {key: model.get(key) for key in ("tool_parser", "reasoning_parser") if model.get(key)}
+        common: dict[str, Any] = {key: value for key, value in model.items() if key not in {"name", "shape", "variant"}}
         variants = [
-            Variant(
-                name=f"{model['name']}-{row['precision']}",
-                model=model["name"],
-                repo=row["repo"],
-                revision=row.get("revision"),
-                precision=row["precision"],
-                bytes=row["bytes"],
-                shape=shapes[model["shape"]],
-                sampling=model.get("sampling", {}),
-                **common,
+            Variant.model_validate(
+                {
+                    **common,
+                    "name": f"{model['name']}-{row['precision']}",
+                    "model": model["name"],
+                    "revision": None,
+                    "shape": shapes[model["shape"]],
+                    **row,
+                }
             )
             for row in model["variant"]
         ]
-        catalog[model["name"]] = tuple(variants)
+        catalog[model["name"]] = _sorted(variants)
     return catalog
 
 
-def merge_catalog(own: Sequence[CatalogEntry]) -> Catalog:
-    """The built-in catalogue and own models; an own model hides a built-in one of the same name."""
-    return {**built_in_catalog(), **{entry.name: (entry.to_variant(),) for entry in own}}
+def merge_catalog(own: Sequence[CatalogEntry], facts: Mapping[str, ModelFacts] | None = None) -> Catalog:
+    """The built-in catalogue and own models; an own model hides a built-in one of the same name.
+
+    Args:
+        facts: What own models' files say, by name. An own model that is not complete without them has no variants yet.
+    """
+    added = {entry.name: entry.to_variant((facts or {}).get(entry.name)) for entry in own}
+    return {**built_in_catalog(), **{name: (variant,) if variant else () for name, variant in added.items()}}

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import re
-
-from hermeion.errors import InventoryError, PlacementError
-from hermeion.gpus import GpuModel, gpu_models
-from hermeion.hosts import Gpu, Host
+from hermeion.engines import ENGINES
+from hermeion.engines.protocol import Engine
+from hermeion.fixes import gpus_of
+from hermeion.forecasts import decode_ceiling
+from hermeion.gpu_names import parse_gpu_set
+from hermeion.gpus import GpuModel
+from hermeion.hosts import Host
 from hermeion.inventory import ServiceSpec
-from hermeion.placement import Candidate, place
 from hermeion.records import Record
+from hermeion.search import Search
 from hermeion.variants import Catalog, Variant
 
 
@@ -17,81 +19,91 @@ class Fit(Record):
     """One variant on a set of GPUs.
 
     Attributes:
+        engine: Engine that would serve it.
         gpus: GPUs it takes, or 0 when it does not fit.
         context: Tokens of context, or 0.
-        kv_tokens: Tokens that the KV cache holds, or 0.
+        sequences: Requests at the same time, or 0: vLLM shares its cache among them, llama.cpp divides it.
+        kv_tokens: Tokens that the KV cache is promised to hold, the margin kept, or 0.
+        kv_tokens_expected: Tokens that the engine is expected to print, or 0.
+        fp8_context: Tokens of context with an FP8 KV cache, or 0: the GPUs or the engine have none.
         tokens_per_second: Ceiling of one request's decoding: every weight is read once a token. An estimate.
+        native: Whether the GPUs compute in its precision, and do not only store it.
         reason: Why it does not fit, or ``""``.
+        needed: Bytes on each GPU that it needs for the least of contexts, where memory is the reason.
+        available: Bytes on each GPU that there are.
     """
 
     model: str
     variant: str
+    precision: str
+    engine: str
     bytes: int
     gpus: int = 0
+    tensor_parallel: int = 0
+    pipeline_parallel: int = 0
     context: int = 0
+    sequences: int = 0
     kv_tokens: int = 0
+    kv_tokens_expected: int = 0
+    fp8_context: int = 0
     tokens_per_second: int = 0
+    native: bool = True
     reason: str = ""
-
-
-def _plain(name: str) -> str:
-    """``NVIDIA GeForce RTX 4090`` becomes ``rtx4090``: how people write it."""
-    return re.sub(r"nvidia|geforce|tesla|quadro|generation|edition|[^a-z0-9]", "", name.lower())
-
-
-def parse_gpu_set(text: str) -> tuple[GpuModel, int]:
-    """``2xL40S`` as a GPU model and a number.
-
-    Raises:
-        InventoryError: Not of that form, or no such GPU model; the nearest names are listed.
-    """
-    match = re.fullmatch(r"(?:(\d{1,2})\s*[x×*]\s*)?(?!\d+\s*[x×*]\s*$)(.+)", text.strip())
-    count, name = (int(match[1] or 1), _plain(match[2])) if match else (0, "")
-    if count not in range(1, 17) or not name:
-        raise InventoryError(f"not a set of GPUs: {text!r}. Write a number and a model, such as 2xL40S.")
-    models = {model.name: model for model in gpu_models().values()}
-    exact = [model for model in models.values() if _plain(model.name) == name]
-    found = exact or [model for model in models.values() if _plain(model.name).startswith(name)]
-    found = found or [model for model in models.values() if name in _plain(model.name)]
-    if not found:
-        raise InventoryError(f"no GPU model {text!r} in the table. There are: {', '.join(sorted(models))}.")
-    # Of several forms of a card (PCIe, SXM, NVL) the one with the least memory: what fits there fits on the others.
-    return min(found, key=lambda model: model.memory), count
+    needed: int | None = None
+    available: int | None = None
 
 
 def _host(model: GpuModel, count: int) -> Host:
-    gpus = tuple(
-        Gpu(
-            pci_address=f"0000:{index + 1:02x}:00.0",
-            uuid=None,
-            model=model.name,
-            memory=model.memory,
-            free=model.memory,
-            architecture=model.architecture,
-            compute_capability=model.compute_capability,
-        )
-        for index in range(count)
-    )
-    return Host(name=f"{count} × {model.name}", gpus=gpus, nvswitch=False)
+    return Host(name=f"{count} × {model.name}", gpus=gpus_of(model, count), nvswitch=False)
+
+
+def engine_for(variant: Variant) -> Engine:
+    """The engine that the table shows a variant with: vLLM, and llama.cpp for GGUF."""
+    return ENGINES["llamacpp" if variant.format.container == "gguf" else "vllm"]
+
+
+def _spec(variant: Variant, engine: Engine, context: int | None, **changes: object) -> ServiceSpec:
+    wanted = {"name": "fits", "model": variant.model, "engine": engine.NAME, "context": context or "max"}
+    return ServiceSpec.model_validate(wanted | changes)
+
+
+def _fp8_context(variant: Variant, host: Host, engine: Engine, context: int | None) -> int:
+    if "fp8" not in engine.kv_precisions(host.gpus):
+        return 0
+    spec = _spec(variant, engine, context, kv_precision="fp8")
+    found = Search(spec, host, host.gpus).best([(engine, variant)])
+    return found.context if found else 0
 
 
 def _fit(variant: Variant, model: GpuModel, count: int, context: int | None) -> Fit:
-    known = {"model": variant.model, "variant": variant.name, "bytes": variant.bytes}
+    engine = engine_for(variant)
     host = _host(model, count)
-    spec = ServiceSpec(name="fits", model=variant.model, context=context or "max")
-    try:
-        chosen: Candidate
-        chosen, _ = place(spec, host, host.gpus, (variant,))
-    except PlacementError as error:
-        lines = [line.partition(": ")[2] for line in str(error).splitlines() if line.startswith("  - ")]
-        return Fit(**known, reason=lines[-1])  # with the most GPUs
-    weights = variant.bytes / len(chosen.gpus)
+    known = {
+        "model": variant.model,
+        "variant": variant.name,
+        "precision": variant.precision,
+        "engine": engine.NAME,
+        "bytes": variant.bytes,
+        "native": engine.is_native(variant, host.gpus),
+    }
+    search = Search(_spec(variant, engine, context), host, host.gpus)
+    chosen = search.best([(engine, variant)])
+    if chosen is None:
+        last = list(search.rejections.values())[-1]  # with the most GPUs
+        return Fit(**known, reason=last.reason, needed=last.needed, available=last.available)
+    ceiling = decode_ceiling(chosen.memory, variant.shape, model.bandwidth, chosen.layout.pipeline_parallel)
+    tokens = chosen.memory.kv_tokens
     return Fit(
         **known,
         gpus=len(chosen.gpus),
+        tensor_parallel=chosen.layout.tensor_parallel,
+        pipeline_parallel=chosen.layout.pipeline_parallel,
         context=chosen.context,
-        kv_tokens=chosen.memory.kv_tokens,
-        tokens_per_second=int(model.bandwidth / weights),
+        sequences=chosen.sequences,
+        kv_tokens=tokens,
+        kv_tokens_expected=chosen.memory.kv_tokens_expected,
+        fp8_context=_fp8_context(variant, host, engine, context),
+        tokens_per_second=int(ceiling.value) if ceiling else 0,
     )
 
 
@@ -100,6 +112,9 @@ def what_fits(catalog: Catalog, gpu_set: str, context: int | None = None) -> tup
 
     Args:
         context: Wanted tokens of context, or ``None``: as much as fits.
+
+    Raises:
+        InventoryError: ``gpu_set`` is not a set of known GPUs.
     """
     model, count = parse_gpu_set(gpu_set)
     return model, count, tuple(_fit(v, model, count, context) for variants in catalog.values() for v in variants)

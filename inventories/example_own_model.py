@@ -1,6 +1,8 @@
-"""One host with an own fine-tune: `hermes_catalog` says what of `config.json` decides the memory it takes.
+"""One host with own models: from the Hub, from a folder of the host's own, and one described by hand.
 
-`bytes` is the size of the safetensors; a `revision` pins the commit, without one `main` is resolved once.
+What decides the memory is read from the model's own files (`config.json` and headers), from the host that will serve
+it. A `revision` pins the commit; without one `main` is resolved once. `shape`, `bytes` and `precision` given here spare
+the reading: a plan can then be made before the model is anywhere.
 """
 
 gpu_hosts = [
@@ -8,6 +10,7 @@ gpu_hosts = [
         "gpu-5.example",
         {
             "ssh_user": "root",
+            "hermes_gpus": "2xL40S",
             "hermes_catalog": [
                 {
                     "name": "my-llama",
@@ -15,18 +18,22 @@ gpu_hosts = [
                     "revision": "0123456789abcdef0123456789abcdef01234567",
                     "precision": "bf16",
                     "bytes": 16_060_522_496,
-                    "layers": 32,
-                    "hidden": 4096,
-                    "intermediate": 14336,
-                    "heads": 32,
-                    "kv_heads": 8,
-                    "head_dim": 128,
-                    "vocab": 128256,
-                    "max_context": 32768,
+                    "shape": {
+                        "layers": 32,
+                        "hidden": 4096,
+                        "intermediate": 14336,
+                        "heads": 32,
+                        "kv_heads": 8,
+                        "head_dim": 128,
+                        "vocab": 128256,
+                        "max_context": 32768,
+                    },
                     "tool_parser": "hermes",
                     "reasoning_parser": None,
                     "sampling": {"temperature": 0.7, "top_k": 40},
                 },
+                {"name": "their-qwen", "repo": "them/their-qwen"},
+                {"name": "local-llama", "path": "/srv/models/local/local-llama"},
             ],
             "hermes_services": [
                 {

@@ -3,23 +3,81 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from hermeion.errors import InventoryError
 from hermeion.units import format_bytes
 from hermeion.variants import Catalog, built_in_catalog
-from hermeion.what_fits import what_fits
+from hermeion.what_fits import Fit, what_fits
 
 
 def _catalogue(catalog: Catalog) -> Table:
-    table = Table("model", "variant", "repository", "weights", "context", title="Models", title_justify="left")
+    table = Table(title="Models", title_justify="left")
+    for column in ("variant", "weights", "context", "licence", "prompt", "repository"):
+        table.add_column(column, overflow="fold", justify="right" if column in {"weights", "context"} else "left")
     for variants in catalog.values():
         for v in variants:
-            table.add_row(v.model, v.precision, v.repo, format_bytes(v.bytes), str(v.shape.max_context))
+            by = v.repo if v.official else f"{v.repo} (third party)"
+            size, context = format_bytes(v.bytes), str(v.shape.max_context)
+            table.add_row(v.name, size, context, v.licence or "?", v.prompt_format or "?", by)
+        table.add_section()
     return table
+
+
+def _is_stored_only(fit: Fit) -> bool:
+    """Whether it is worth a remark that the GPU does not compute in this precision; with GGUF it never does."""
+    return fit.gpus > 0 and not fit.native and fit.engine != "llamacpp"
+
+
+def _fits_table(title: str, found: Sequence[Fit]) -> Table:
+    """Narrow enough for 80 columns; ``--json`` has more."""
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("variant", no_wrap=True)
+    for column in ("weights", "GPUs", "context × req.", "FP8 KV", "tok/s"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for fit in found:
+        if fit.gpus:
+            table.add_row(
+                fit.variant + (" *" if _is_stored_only(fit) else ""),
+                format_bytes(fit.bytes),
+                str(fit.gpus),
+                f"{fit.context} × {fit.sequences}",
+                str(fit.fp8_context or "–"),
+                f"≤ {fit.tokens_per_second}" if fit.tokens_per_second else "?",
+            )
+    return table
+
+
+def _notes(found: Sequence[Fit]) -> list[str]:
+    """What the table's signs mean, as far as they occur."""
+    notes = []
+    if any(_is_stored_only(fit) for fit in found):
+        notes.append("*  weight-only: stored in this precision, computed in 16 bits; saves memory and not time")
+    if any(fit.fp8_context for fit in found):
+        notes.append("FP8 KV: the context with an FP8 KV cache (kv_precision = 'fp8')")
+    if any(fit.gpus and fit.engine == "llamacpp" for fit in found):
+        notes.append("GGUF (q8_0, q4_k_m …) is for llama.cpp, which divides its cache among its requests")
+    return notes
+
+
+def _refusals(found: Sequence[Fit]) -> list[str]:
+    """Why what does not fit does not: a line for each variant, or one for a model of which nothing fits."""
+    lines = []
+    for model in dict.fromkeys(fit.model for fit in found):
+        of_model = [fit for fit in found if fit.model == model]
+        refused = [fit for fit in of_model if not fit.gpus]
+        if len(refused) < len(of_model):
+            lines += [f"no  {fit.variant}: {fit.reason}" for fit in refused]
+        else:
+            least = min(refused, key=lambda fit: fit.bytes)
+            lines.append(f"no  {model}: nothing fits; the smallest, {least.variant}: {least.reason}")
+    return lines
 
 
 def models(
@@ -29,16 +87,20 @@ def models(
     context: Annotated[
         int | None, typer.Option(min=1, help="With --fits: wanted context in tokens. Without it: as much as fits.")
     ] = None,
+    model: Annotated[list[str] | None, typer.Option(help="Only this model; may be repeated.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
     """List the models, or what of them fits on a set of GPUs with how much context, and why the others do not.
 
-    The context is that of the planner: vLLM with its defaults, a margin kept. Decoding is a ceiling from memory
-    bandwidth, for one request; an estimate.
+    Contexts are the planner's: each engine with its defaults, a margin kept. Tokens per second are a ceiling from
+    memory bandwidth, for one request; an estimate.
 
-    Example: `hermeion models --fits 2xL40S --context 32768`
+    Example: `hermeion models --fits 2xL40S --context 32768 --model hermes-4.3-36b`
     """
     catalog = built_in_catalog()
+    if unknown := set(model or ()) - set(catalog):
+        raise InventoryError(f"--model: no model {min(unknown)!r}. There are: {', '.join(catalog)}.")
+    catalog = {name: variants for name, variants in catalog.items() if not model or name in model}
     console = Console()
     if fits is None:
         if as_json:
@@ -46,19 +108,11 @@ def models(
         else:
             console.print(_catalogue(catalog))
         return
-    model, count, found = what_fits(catalog, fits, context)
+    card, count, found = what_fits(catalog, fits, context)
     if as_json:
-        gpus = {"model": model.name, "count": count, "memory": model.memory}
+        gpus = {"model": card.name, "count": count, "memory": card.memory}
         typer.echo(json.dumps({"gpus": gpus, "variants": [fit.to_json() for fit in found]}, indent=2))
         return
-    title = f"On {count} × {model.name} ({format_bytes(model.memory)} each)"
-    table = Table("variant", "weights", "GPUs", "context", "KV tokens", "tokens/s ≤", title=title, title_justify="left")
-    for fit in found:
-        if fit.gpus:
-            speed = str(fit.tokens_per_second)
-            row = (fit.variant, format_bytes(fit.bytes), str(fit.gpus), str(fit.context), str(fit.kv_tokens), speed)
-            table.add_row(*row)
-    console.print(table)
-    for fit in found:
-        if not fit.gpus:
-            console.print(f"no  {fit.variant}: {fit.reason}", markup=False, highlight=False, soft_wrap=True)
+    console.print(_fits_table(f"On {count} × {card.name} ({format_bytes(card.memory)} each)", found))
+    for line in (*_notes(found), *_refusals(found)):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)

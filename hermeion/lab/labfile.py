@@ -25,22 +25,11 @@ class HostEntry(_Record):
 
 
 class ModelEntry(_Record):
-    """A model on the lab's Hub, with the figures a catalogue needs."""
+    """A model on the lab's Hub. What it is, its own ``config.json`` says."""
 
     name: str
     repo: str
     revision: str
-    bytes: int
-    layers: int
-    hidden: int
-    intermediate: int
-    heads: int
-    kv_heads: int
-    head_dim: int
-    vocab: int
-    max_context: int
-    parameters: int
-    tied_embeddings: bool
 
 
 class LabFile(_Record):

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import math
-import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -74,29 +71,5 @@ def revision_of(folder: Path) -> str:
 
 
 def describe_model(folder: Path) -> ModelEntry:
-    """The figures of the model's own files; nothing is written down twice."""
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    return ModelEntry(
-        name=NAME,
-        repo=REPOSITORY,
-        revision=revision_of(folder),
-        bytes=sum(path.stat().st_size for path in folder.iterdir()),
-        layers=config["num_hidden_layers"],
-        hidden=config["hidden_size"],
-        intermediate=config["intermediate_size"],
-        heads=config["num_attention_heads"],
-        kv_heads=config["num_key_value_heads"],
-        head_dim=config["head_dim"],
-        vocab=config["vocab_size"],
-        max_context=config["max_position_embeddings"],
-        parameters=_parameters(folder / "model.safetensors"),
-        tied_embeddings=config["tie_word_embeddings"],
-    )
-
-
-def _parameters(path: Path) -> int:
-    """Weights in a safetensors file, from its header."""
-    with path.open("rb") as file:
-        (length,) = struct.unpack("<Q", file.read(8))
-        header = json.loads(file.read(length))
-    return sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
+    """What the lab's Hub has: everything else the deploy reads from the model's own files."""
+    return ModelEntry(name=NAME, repo=REPOSITORY, revision=revision_of(folder))

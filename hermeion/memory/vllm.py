@@ -1,75 +1,191 @@
-"""How many bytes a service takes on each GPU, before anything runs.
+"""vLLM's memory on each GPU, term by term, as its own start-up measures it.
 
-The terms follow vLLM's own start-up (``gpu_worker.py: determine_available_memory``). The constants were fitted on
-start-up logs of vLLM 0.19.0 on H100s; the KV cache of the 26 with a dense model the formula gives to 0.5 % on average
-and 0.17 GiB at most (tests/unit/test_memory.py).
+The terms follow ``gpu_worker.py: determine_available_memory``. Constants were fitted on start-up logs of vLLM 0.19.0 on
+H100s; ``hermeion budget --logs FILE`` prints the error of each row.
 """
 
 from __future__ import annotations
 
+import re
+from typing import NamedTuple
+
+from hermeion.memory.kv_cache import KvPrecision, kv_per_token
 from hermeion.plans import MemoryBudget
-from hermeion.units import GIB, MIB
-from hermeion.variants import Shape, Variant
+from hermeion.precisions import Precision
+from hermeion.shapes import Shape
+from hermeion.units import GIB
+from hermeion.weights import WeightBytes, stage_layers, weight_bytes
 
-SMI_TO_CUDA = 768 * MIB
-"""What CUDA sees is at most this much less than ``nvidia-smi``'s total (0.46 to 0.75 GiB on the cards compared)."""
+Version = tuple[int, ...]
 
+BIG_DEVICE = 70 * GIB
+HUGE_DEVICE = 160 * GIB
 
-def margin(total: int) -> int:
-    """Bytes left free on each GPU: half a GiB or one per cent."""
-    return max(GIB // 2, total // 100)
+CONTEXT_FREE = round(0.55 * GIB)
+"""What the CUDA context takes before vLLM looks at free memory (H100: 78.68 of 79.19 GiB are free)."""
 
+NCCL_FREE = round(1.0 * GIB)
+"""What NCCL takes beyond that with several GPUs (H100: 77.66 of 79.19 GiB are free)."""
 
-def weight_bytes(variant: Variant, tensor_parallel: int) -> int:
-    """Bytes of weights on one GPU, rotary-embedding cache included."""
-    s, t = variant.shape, tensor_parallel
-    kv_heads = s.kv_heads / t if t <= s.kv_heads else 1.0
-    q_width, kv_width = s.heads / t * s.head_dim, kv_heads * s.head_dim
-    linear = s.hidden * (q_width + 2 * kv_width) + q_width * s.hidden + 3 * s.hidden * s.intermediate / t
-    outputs = q_width + 2 * kv_width + s.hidden + 2 * s.intermediate / t + s.hidden
-    layer = 2 * linear if variant.precision == "bf16" else linear + 4 * outputs
-    if s.qkv_bias:
-        layer += 2 * (q_width + 2 * kv_width)
-    layer += 2 * 2 * s.hidden  # two norms
-    vocab = -(-s.vocab // 64) * 64  # vLLM pads the vocabulary to 64
-    embeddings = (1 if s.tied_embeddings else 2) * vocab / t * s.hidden * 2
-    rotary = s.max_context * s.head_dim * 2
-    return round(s.layers * layer + embeddings + 2 * s.hidden + rotary)
+MEMORY_OF_PIPELINE_RANK = round(0.07 * GIB)
+"""Non-torch memory without tensor parallelism in a pipeline (logs of Llama 3.1 8B over 2 and 4 stages)."""
 
 
-def activation_bytes(shape: Shape, tensor_parallel: int, sequences: int, batched_tokens: int) -> int:
-    """Peak of the activations: the sampler's logits, or one batch through the widest layer."""
-    sampler = 3.5 * sequences * shape.vocab * 4 + 0.17 * GIB
-    layer = batched_tokens * (3 * shape.hidden + 3 * shape.intermediate / tensor_parallel) * 2 + 0.15 * GIB
-    return round(max(sampler, layer))
+def parse_version(text: str) -> Version:
+    """``0.19.0`` as ``(0, 19, 0)``; what is not a number ends it."""
+    match = re.match(r"v?(\d+(?:\.\d+)*)", text)
+    return tuple(int(number) for number in match[1].split(".")) if match else ()
+
+
+def default_utilisation(version: Version) -> float:
+    """Default of ``gpu-memory-utilization``."""
+    return 0.92 if version >= (0, 20) else 0.90
+
+
+def default_sequences(device: int, *, is_a100: bool) -> int:
+    """Default of ``max-num-seqs`` of the OpenAI server (``engine/arg_utils.py``)."""
+    return 1024 if device >= BIG_DEVICE and not is_a100 else 256
+
+
+def default_batched_tokens(device: int, *, is_a100: bool) -> int:
+    """Default of ``max-num-batched-tokens`` of the OpenAI server (``engine/arg_utils.py``)."""
+    if device >= HUGE_DEVICE:
+        return 16384
+    return 8192 if device >= BIG_DEVICE and not is_a100 else 2048
+
+
+class Settings(NamedTuple):
+    """What of vLLM's options decides its memory.
+
+    Attributes:
+        utilisation: ``gpu-memory-utilization``, a share of all memory that CUDA sees.
+        element: Bytes of an unquantised weight: 2, or 4 for ``--dtype float32``.
+    """
+
+    version: Version
+    utilisation: float
+    sequences: int
+    batched_tokens: int
+    tensor_parallel: int = 1
+    pipeline_parallel: int = 1
+    kv_precision: KvPrecision = "bf16"
+    eager: bool = False
+    element: int = 2
+
+
+def margin(device: int) -> int:
+    """Bytes kept against errors of these estimates: half a GiB or one per cent."""
+    return max(GIB // 2, device // 100)
+
+
+def sampler_bytes(shape: Shape, settings: Settings) -> int:
+    """Peak of the sampler's first run: logits of every sequence in several copies.
+
+    Until 0.16 the sampler sorted the whole vocabulary (values, indices and workspace): Qwen3 14B took 5.64 GiB on an
+    H100 before 0.17 and 2.23 GiB since.
+    """
+    per_logit = 12 + settings.element if settings.version >= (0, 17) else 37.5
+    return round(settings.sequences * shape.vocab * per_logit + 0.17 * GIB)
+
+
+def expert_workspace(shape: Shape, settings: Settings) -> int:
+    """Buffers of the fused experts, which stay: one batch times the experts of a token, wide and narrow."""
+    if not shape.experts:
+        return 0
+    inner = shape.experts.intermediate / settings.tensor_parallel
+    width = max(2 * inner, shape.hidden) + inner
+    return round(settings.batched_tokens * shape.experts.per_token * width * 2)
+
+
+def layer_bytes(shape: Shape, settings: Settings) -> int:
+    """Peak of one batch through the widest dense layer."""
+    inner = shape.intermediate
+    if shape.experts and not shape.experts.dense_layers:
+        inner = shape.experts.shared_intermediate
+    width = 3 * shape.hidden + 3 * inner / settings.tensor_parallel
+    return round(settings.batched_tokens * width * settings.element + 0.15 * GIB)
+
+
+def activation_bytes(shape: Shape, settings: Settings, *, last_stage: bool = True) -> int:
+    """Peak of the activations on a GPU of a pipeline stage; only the last stage samples."""
+    peaks = [layer_bytes(shape, settings)]
+    if last_stage:
+        peaks.append(sampler_bytes(shape, settings))
+    return max(peaks) + expert_workspace(shape, settings)
+
+
+def graph_bytes(layers: int) -> int:
+    """CUDA graphs of a stage's layers."""
+    return round((0.35 + 0.0175 * layers) * GIB)
+
+
+def counts_graphs(version: Version) -> bool:
+    """Whether vLLM sets CUDA graphs aside before it sizes the KV cache.
+
+    ``VLLM_MEMORY_PROFILER_ESTIMATE_CUDAGRAPHS`` is on by default since 0.21.
+    """
+    return version >= (0, 21)
+
+
+def non_torch_bytes(settings: Settings) -> tuple[int, int]:
+    """Memory outside PyTorch during start-up: the part of every GPU, and NCCL's (measured over NVLink)."""
+    if settings.tensor_parallel == 1:
+        return (MEMORY_OF_PIPELINE_RANK if settings.pipeline_parallel > 1 else GIB // 4), 0
+    return GIB // 4, round((1.85 + 0.03 * (settings.tensor_parallel - 2)) * GIB)
+
+
+def scaled(weights: WeightBytes, factor: float) -> WeightBytes:
+    """Weights corrected by the real size of the published files: an exclusion list or a tower is in them."""
+    return weights.model_copy(
+        update={"weights": round(weights.weights * factor), "scales": round(weights.scales * factor)}
+    )
 
 
 def vllm_budget(
-    variant: Variant,
-    memory: int,
+    shape: Shape,
+    precision: Precision,
+    device: int,
+    settings: Settings,
     *,
-    tensor_parallel: int,
-    sequences: int,
-    batched_tokens: int,
-    utilisation: float,
+    factor: float = 1.0,
+    stage: int = 0,
     own_margin: int | None = None,
 ) -> MemoryBudget:
-    """Add up one vLLM service on one GPU.
+    """Add up one GPU of one pipeline stage.
 
     Args:
-        memory: What CUDA sees of the GPU, in bytes.
-        sequences: ``max-num-seqs``.
-        batched_tokens: ``max-num-batched-tokens``.
-        utilisation: ``gpu-memory-utilization``, a share of all memory.
-        own_margin: Bytes left free in place of :func:`margin`.
+        device: What CUDA sees of the GPU, in bytes.
+        factor: Real size of the published weights over the one that follows from the shape.
+        stage: Pipeline stage, from 0.
+        own_margin: Bytes kept in place of :func:`margin`.
     """
-    shape, t = variant.shape, tensor_parallel
+    layers = stage_layers(shape.layers, settings.pipeline_parallel)[stage]
+    weights = weight_bytes(
+        shape,
+        precision,
+        tensor_parallel=settings.tensor_parallel,
+        pipeline_parallel=settings.pipeline_parallel,
+        stage=stage,
+        element=settings.element,
+    )
+    weights = scaled(weights, factor)
+    non_torch, nccl = non_torch_bytes(settings)
+    counted = counts_graphs(settings.version) and not settings.eager
     return MemoryBudget(
-        total=int(memory * utilisation),
-        weights=weight_bytes(variant, t),
-        activations=activation_bytes(shape, t, sequences, batched_tokens),
-        communication=round((0.25 if t == 1 else 2.1 + 0.03 * (t - 2)) * GIB),
-        graphs=round((0.35 + 0.0175 * shape.layers) * GIB),
-        margin=margin(memory) if own_margin is None else own_margin,
-        kv_per_token=shape.kv_bytes_per_token(t),
+        device=device,
+        usable=int(device * settings.utilisation),
+        weights=weights.weights,
+        scales=weights.scales,
+        rotary=weights.rotary,
+        activations=activation_bytes(shape, settings, last_stage=stage == settings.pipeline_parallel - 1),
+        non_torch=non_torch,
+        nccl=nccl,
+        graphs=graph_bytes(layers) if counted else 0,
+        margin=margin(device) if own_margin is None else own_margin,
+        kv_per_token=kv_per_token(
+            shape,
+            settings.kv_precision,
+            settings.tensor_parallel,
+            layers if settings.pipeline_parallel > 1 else None,
+        ),
     )

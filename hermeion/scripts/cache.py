@@ -6,12 +6,13 @@ import json
 import shlex
 from importlib.resources import files
 
+from hermeion.answers import hub_url
 from hermeion.container_runtime import CA_PATH
 from hermeion.inventory import HostSpec
 from hermeion.jobs import HostFile, write_files
 from hermeion.plans import Service
 from hermeion.scripts.apt import apt_install, ca_files
-from hermeion.sources import Sources, hub_url
+from hermeion.sources import Sources
 from hermeion.stages import sha256
 
 PULLER = "/opt/hermeion/puller"

@@ -33,6 +33,7 @@ H200 = "2335"
 T4 = "1eb8"
 V100 = "1db5"
 RTX_5090 = "2b85"
+GB10 = "2e12"
 
 DRIVER = "580.95.05"
 REVISION = "0123456789abcdef0123456789abcdef01234567"
@@ -40,18 +41,21 @@ DIGEST = "sha256:" + "ab" * 32
 OTHER_DIGEST = "sha256:" + "cd" * 32
 POISON = "hf_POISONPOISONPOISON"
 
-OWN = {
+OWN: dict[str, Any] = {
     "name": "my-llama",
     "repo": "me/my-llama",
     "bytes": 16_060_522_496,
-    "layers": 32,
-    "hidden": 4096,
-    "intermediate": 14336,
-    "heads": 32,
-    "kv_heads": 8,
-    "head_dim": 128,
-    "vocab": 128256,
-    "max_context": 8192,
+    "precision": "bf16",
+    "shape": {
+        "layers": 32,
+        "hidden": 4096,
+        "intermediate": 14336,
+        "heads": 32,
+        "kv_heads": 8,
+        "head_dim": 128,
+        "vocab": 128256,
+        "max_context": 8192,
+    },
 }
 """An own model for ``hermes_catalog``: Llama 8B with 8192 tokens of context."""
 
@@ -74,7 +78,8 @@ def smi_row(index: int, device_id: str, *, driver: str = DRIVER, used: int = 0, 
     memory = model.memory // MIB if total is None else total
     major, minor = model.compute_capability
     return (
-        f"{uuid_of(index)}, {model.name}, 0000{address_of(index).upper()}, {memory}, {used}, {major}.{minor}, {driver}"
+        f"{uuid_of(index)}, {model.name}, 0000{address_of(index).upper()}, {memory}, {used}, {major}.{minor}, "
+        f"{driver}, Disabled"
     )
 
 
@@ -91,6 +96,9 @@ def probe_text(
     used: Mapping[int, int] | None = None,
     totals: Mapping[int, int] | None = None,
     smi: tuple[int, Sequence[str]] | None = None,
+    topology: Sequence[str] = (),
+    numa: Sequence[int] = (),
+    meminfo: Sequence[str] = ("MemTotal=527956992", "MemAvailable=519045120"),
     os: Sequence[str] = ("ID=debian", 'VERSION_ID="13"', "VERSION_CODENAME=trixie"),
     kernel: str = "6.12.48+deb13-amd64",
     machine: str = "x86_64",
@@ -127,8 +135,11 @@ def probe_text(
         smi = (0, rows) if driver else (127, [])
     if packages is None:
         packages = {"nvidia-container-toolkit-base": "1.18.0-1", "docker.io": "26.1.5+dfsg1-9"}
-    bus = [f"{address_of(i)} 0x{gpu} 0x030200 {'nvidia' if driver else ''}".rstrip() for i, gpu in enumerate(gpus)]
-    system = [*os, f"kernel={kernel}", f"machine={machine}", f"uid={uid}", f"boot={boot}"]
+    bus = [
+        f"{address_of(i)} 0x{gpu} 0x030200 {'nvidia' if driver else '-'} - {numa[i] if numa else -1}"
+        for i, gpu in enumerate(gpus)
+    ]
+    system = [*os, f"kernel={kernel}", f"machine={machine}", f"uid={uid}", f"boot={boot}", *meminfo]
     system += [f"tool={tool}" for tool in tools]
     if secure_boot is not None:
         system.append(f"secure_boot={int(secure_boot)}")
@@ -140,6 +151,7 @@ def probe_text(
             section("os", system),
             section("pci", [*bus, *more_pci]),
             section("smi", smi[1], smi[0]),
+            section("topo", topology, 0 if topology else 127),
             section("dpkg", [f"broken {b}" for b in broken] + [f"{k} {v}" for k, v in packages.items()]),
             section("docker", answer if docker else [], 0 if docker else 127),
             section("daemon.json", daemon_json or "", 0 if daemon_json is not None else 1),

@@ -83,7 +83,7 @@ GPUS_OF_EXAMPLES = {
     "example_single_card": (RTX_4090,),
     "example_two_services": (L40S, L40S),
     "example_mirrors": (H100, H100),
-    "example_own_model": (RTX_4090,),
+    "example_own_model": (L40S, L40S),
 }
 
 

@@ -27,7 +27,7 @@ def target(monkeypatch: pytest.MonkeyPatch, then: Probe, cards: tuple[str, ...] 
     host: Any = SimpleNamespace(name=NAME)
     state: Any = SimpleNamespace()
     wanted = Wanted(spec=spec, ca=None, apt_key=None, token="secret")
-    return Target(state, host, wanted, before, plan, Stages(), sources)
+    return Target(state, host, wanted, before, plan, Stages(), sources, {})
 
 
 def test_driver_completes_the_plan(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,7 +32,8 @@ def test_bare_host_shows_its_plan(runs: Runs) -> None:
     lines = said(runs["apply"], "bare")
 
     assert (
-        "hermes: hermes-3-8b-bf16 on 1 × NVIDIA GeForce RTX 4090 (0000:01:00.0), vllm 0.33.0, 127.0.0.1:8000"
+        "hermes: hermes-3-8b-bf16 on 1 × NVIDIA GeForce RTX 4090 (0000:01:00.0), vllm 0.33.0, "
+        "tensor parallel 1, 127.0.0.1:8000"
         == lines[0]
     )
     assert [
@@ -153,7 +154,7 @@ def test_example_can_be_deployed(runs: Runs, example: str) -> None:
 @pytest.mark.parametrize(
     ("host", "expected"),
     [
-        ("gpu-1.example", [("hermes-3-8b-bf16", 33792, 1)]),
+        ("gpu-1.example", [("hermes-3-8b-bf16", 39936, 1)]),
         ("gpu-2.example", [("hermes-4-14b-bf16", 40960, 1), ("hermes-3-8b-bf16", 32768, 1)]),
         ("gpu-3.site.example", [("hermes-4-70b-fp8", 65536, 2)]),
         ("gpu-4.site.example", [("hermes-4-70b-fp8", 65536, 2)]),

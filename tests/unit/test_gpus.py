@@ -12,10 +12,12 @@ from hermeion.errors import ProbeError
 from hermeion.gpus import (
     NVSWITCH_IDS,
     SMI_FIELDS,
+    architecture_of,
     find_model,
     gpu_models,
     normalise_pci_address,
     parse_nvidia_smi,
+    parse_topology,
 )
 from hermeion.units import GIB, MIB
 
@@ -26,7 +28,7 @@ CAPABILITIES = {
     "ampere": {(8, 0), (8, 6)},
     "ada": {(8, 9)},
     "hopper": {(9, 0)},
-    "blackwell": {(10, 0), (10, 3), (12, 0)},
+    "blackwell": {(10, 0), (10, 3), (12, 0), (12, 1)},
 }
 
 
@@ -108,7 +110,7 @@ def test_known_models(pci_id: str, name: str, mib: int, capability: tuple[int, i
     assert (name, mib * MIB, capability) == (model.name, model.memory, model.compute_capability)
 
 
-GOOD = "GPU-1, NVIDIA H100 80GB HBM3, 00000000:1B:00.0, 81559, 5, 9.0, 580.95.05"
+GOOD = "GPU-1, NVIDIA H100 80GB HBM3, 00000000:1B:00.0, 81559, 5, 9.0, 580.95.05, Disabled"
 
 
 def test_smi_row() -> None:
@@ -123,6 +125,8 @@ def test_smi_row() -> None:
         "memory_used": 5 * MIB,
         "compute_capability": [9, 0],
         "driver": "580.95.05",
+        "mig": False,
+        "trouble": None,
     } == gpu.to_json()
     assert len(SMI_FIELDS) == len(GOOD.split(", "))
 
@@ -139,7 +143,7 @@ def test_smi_rows_in_pci_order() -> None:
     [
         "No devices were found",
         "",
-        GOOD.replace("81559", "[N/A]"),
+        GOOD.replace("81559", "much"),
         GOOD.replace("9.0", "9"),
         GOOD.replace(", 580.95.05", ""),
         GOOD.replace("00000000:1B", "x:1B"),
@@ -152,6 +156,65 @@ def test_smi_row_that_cannot_be_read(row: str) -> None:
         parse_nvidia_smi([row])
 
     assert f"nvidia-smi printed a row that cannot be read: {row!r}" == str(caught.value)
+
+
+@pytest.mark.parametrize("said", ["[N/A]", "N/A", "[Not Supported]", "Not Supported"])
+def test_memory_that_a_gpu_does_not_have(said: str) -> None:
+    """A GPU that shares the host's memory says so in one of four ways."""
+    (gpu,) = parse_nvidia_smi([f"GPU-1, NVIDIA GB10, 0000000F:01:00.0, {said}, {said}, 12.1, 580.95.05, [N/A]"])
+
+    assert (None, None, None, False) == (gpu.memory, gpu.memory_used, gpu.trouble, gpu.mig)
+
+
+@pytest.mark.parametrize("word", ["GPU requires reset", "GPU is lost", "Unknown Error", "Timeout"])
+def test_gpu_in_trouble(word: str) -> None:
+    """A GPU in trouble says its trouble in place of numbers."""
+    (gpu,) = parse_nvidia_smi([GOOD.replace("81559, 5", f"[{word}], [{word}]")])
+
+    assert (word, None, None) == (gpu.trouble, gpu.memory, gpu.compute_capability)
+
+
+def test_mig() -> None:
+    """A GPU that is cut into slices is told from a whole one."""
+    (gpu,) = parse_nvidia_smi([GOOD.replace("Disabled", "Enabled")])
+
+    assert gpu.mig
+
+
+TOPOLOGY = [
+    "\t\x1b[4mGPU0\tGPU1\tGPU2\tGPU3\tCPU Affinity\tNUMA Affinity\tGPU NUMA ID\x1b[0m",
+    "GPU0\t X \tNV4\tSYS\tSYS\t0-15\t0\t\tN/A",
+    "GPU1\tNV4\t X \tSYS\tSYS\t0-15\t0\t\tN/A",
+    "GPU2\tSYS\tSYS\t X \tPHB\t16-31\t1\t\tN/A",
+    "GPU3\tSYS\tSYS\tPHB\t X \t16-31\t1\t\tN/A",
+    "",
+    "Legend:",
+    "  NV#  = Connection traversing a bonded set of # NVLinks",
+]
+
+
+def test_topology() -> None:
+    """NVLink joins what the matrix marks with NV; PCIe, the legend and the heading join nothing."""
+    assert ((0, 1),) == parse_topology(TOPOLOGY)
+
+
+@pytest.mark.parametrize(
+    ("pci_id", "expected"), [("2684", "ada"), ("20b2", "ampere"), ("3001", "rubin"), ("ffff", "unknown")]
+)
+def test_architecture_by_range(pci_id: str, expected: str) -> None:
+    """An id that is not in the table still tells the architecture, if it lies in a known range."""
+    assert expected == architecture_of(pci_id)
+
+
+def test_ranges_agree_with_the_table() -> None:
+    """Every GPU of the table lies in its architecture's range; GB10 is a part of its own."""
+    wrong = {
+        model.name: architecture_of(pci_id.partition(":")[0])
+        for pci_id, model in gpu_models().items()
+        if architecture_of(pci_id.partition(":")[0]) != model.architecture
+    }
+
+    assert {} == wrong
 
 
 @pytest.mark.parametrize(

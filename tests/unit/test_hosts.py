@@ -8,9 +8,10 @@ import pytest
 
 from hermeion.errors import PlacementError
 from hermeion.gpus import gpu_models
-from hermeion.hosts import reconcile
+from hermeion.hosts import UnusableGpu, reconcile
 from hermeion.units import MIB
 from tests.unit.builders import (
+    GB10,
     H100,
     L40S,
     RTX_3090,
@@ -32,9 +33,12 @@ def test_without_driver() -> None:
         "uuid": None,
         "model": "NVIDIA GeForce RTX 4090",
         "memory": 24564 * MIB,
+        "cuda": 24094 * MIB,
         "free": 24564 * MIB,
         "architecture": "ada",
         "compute_capability": [8, 9],
+        "bandwidth": 1008 * 10**9,
+        "numa": -1,
     } == gpu.to_json()
 
 
@@ -117,11 +121,6 @@ def test_devices_that_are_not_ours(row: str) -> None:
     ("answers", "message"),
     [
         (
-            {"more_pci": ["0000:09:00.0 0xffff 0x030200"], "driver": None},
-            "gpu-1: the NVIDIA GPU at 0000:09:00.0 (10de:ffff) is not in the table of GPUs. "
-            "Add it to hermeion/data/gpus.toml.",
-        ),
-        (
             {"gpus": (H100, H100), "smi": (0, [smi_row(0, H100)])},
             "gpu-1: the driver sees 1 GPUs (0000:01:00.0), the PCI bus has 2 (0000:01:00.0, 0000:02:00.0). A GPU may "
             "have fallen off the bus: look into `dmesg | grep -i nvrm`, reboot, run again.",
@@ -134,8 +133,92 @@ def test_devices_that_are_not_ours(row: str) -> None:
     ],
 )
 def test_refusals(answers: dict[str, Any], message: str) -> None:
-    """An unknown GPU and a bus that contradicts the driver stop the host, with both sides shown."""
+    """A bus that contradicts the driver stops the host, with both sides shown."""
     with pytest.raises(PlacementError) as caught:
         reconcile("gpu-1", make_probe(**answers))
 
     assert message == str(caught.value)
+
+
+H100_ROW = smi_row(1, H100)
+UNKNOWN = "0000:09:00.0 0xffff 0x030200"
+
+
+@pytest.mark.parametrize(
+    ("answers", "address", "model", "reason"),
+    [
+        (
+            {"more_pci": [UNKNOWN], "driver": None},
+            "0000:09:00.0",
+            "unknown",
+            "the NVIDIA GPU 10de:ffff (unknown) is not in the table of GPUs and no driver tells what it is. Install a "
+            "driver, or add it to hermeion/data/gpus.toml",
+        ),
+        (
+            {"gpus": (H100, H100), "smi": (0, [smi_row(0, H100), H100_ROW.replace("Disabled", "Enabled")])},
+            "0000:02:00.0",
+            "NVIDIA H100 80GB HBM3",
+            f"it is cut into MIG slices, which Hermeion does not serve on. Join them (nvidia-smi -i {uuid_of(1)} "
+            "-mig 0), or leave it to others",
+        ),
+        (
+            {
+                "gpus": (H100, H100),
+                "smi": (0, [smi_row(0, H100), H100_ROW.replace("81559, 0", "[GPU requires reset], [Unknown Error]")]),
+            },
+            "0000:02:00.0",
+            "NVIDIA H100 80GB HBM3",
+            "nvidia-smi says 'GPU requires reset'. Stop what runs on it and reset it (nvidia-smi --gpu-reset -i "
+            f"{uuid_of(1)}), or reboot the host; then run again",
+        ),
+        (
+            {
+                "gpus": (H100, GB10),
+                "smi": (0, [smi_row(0, H100), smi_row(1, GB10).replace("122880, 0", "[N/A], [N/A]")]),
+                "meminfo": (),
+            },
+            "0000:02:00.0",
+            "NVIDIA GB10",
+            "it reports no memory of its own, and /proc/meminfo could not be read",
+        ),
+    ],
+)
+def test_gpus_that_are_left_out(answers: dict[str, Any], address: str, model: str, reason: str) -> None:
+    """A GPU that cannot be used is left out with its reason and the next step; the others can be planned."""
+    host = reconcile("gpu-1", make_probe(**answers))
+
+    assert [UnusableGpu(pci_address=address, model=model, reason=reason)] == list(host.unusable)
+    assert ["0000:01:00.0"] == [gpu.pci_address for gpu in host.gpus]
+
+
+def test_a_gpu_that_only_the_driver_knows() -> None:
+    """A GPU that is not in the table is planned as the driver reports it."""
+    row = "GPU-9, NVIDIA Something New, 00000000:09:00.0, 40000, 0, 13.0, 610.10.01, Disabled"
+    host = reconcile("gpu-1", make_probe(more_pci=[UNKNOWN], smi=(0, [smi_row(0, RTX_4090), row])))
+
+    assert ("NVIDIA Something New", 40000 * MIB, (13, 0)) == (
+        host.gpus[1].model,
+        host.gpus[1].memory,
+        host.gpus[1].compute_capability,
+    )
+
+
+@pytest.mark.parametrize("total", [124_610, 119_000])
+def test_unified_memory(total: int) -> None:
+    """A GPU without memory of its own has the host's: the total of /proc/meminfo, and what is available of it (MiB)."""
+    rows = [smi_row(0, GB10).replace("122880, 0", "[N/A], [N/A]")]
+    meminfo = (f"MemTotal={total * 1024}", f"MemAvailable={(total - 6000) * 1024}")
+    (gpu,) = reconcile("gpu-1", make_probe((GB10,), smi=(0, rows), meminfo=meminfo)).gpus
+    counted = 122_880 if abs(total - 122_880) <= 0.02 * 122_880 else total
+
+    assert counted == gpu.memory // MIB == gpu.cuda // MIB
+    assert max(0, counted - (total - 6000)) == (gpu.memory - gpu.free) // MIB
+
+
+def test_nvlinks() -> None:
+    """Pairs of the topology become pairs of PCI addresses."""
+    rows = ["GPU0\t X \tNV4", "GPU1\tNV4\t X "]
+
+    assert frozenset({("0000:01:00.0", "0000:02:00.0")}) == reconcile(
+        "gpu-1", make_probe((RTX_3090, RTX_3090), topology=rows)
+    ).nvlinks

@@ -9,12 +9,13 @@ from pydantic import BaseModel
 
 from hermeion.errors import InventoryError
 from hermeion.inventory import HostSpec, parse_host_spec
+from hermeion.precisions import PRECISIONS
 from tests.unit.builders import OWN
 
 SERVICE = {"name": "hermes", "model": "hermes-3-8b"}
 IMAGE_PATTERN = r"'^([\w.-]+:\d+/)?[a-z0-9._/-]+:[\w][\w.-]{0,127}(@sha256:[0-9a-f]{64})?$'"
 SERVICE_KEYS = (
-    "context, engine, engine_version, extra_args, gpus, image, min_context, model, name, port, runtime, "
+    "context, engine, engine_version, extra_args, gpus, image, kv_precision, min_context, model, name, port, runtime, "
     "sequences, thinking, variant"
 )
 
@@ -40,8 +41,8 @@ def refusal(data: dict[str, Any]) -> str:
             "hermes_driver/reboot_timout: unknown key; did you mean 'reboot_timeout'?",
         ),
         (
-            {"hermes_catalog": [{**OWN, "laiers": 1}]},
-            "hermes_catalog/0/laiers: unknown key; did you mean 'layers'?",
+            {"hermes_catalog": [{**OWN, "shape": {**OWN["shape"], "laiers": 1}}]},
+            "hermes_catalog/0/shape/laiers: unknown key; did you mean 'layers'?",
         ),
         (
             {"hermes_catalog": [{**OWN, "revision": "main"}]},
@@ -57,7 +58,7 @@ def refusal(data: dict[str, Any]) -> str:
         ),
         (
             {"hermes_catalog": [{**OWN, "precision": "int4"}]},
-            "hermes_catalog/0/precision: input should be 'bf16' or 'fp8' (found 'int4')",
+            f"hermes_catalog/0/precision: no precision 'int4'; there are {', '.join(PRECISIONS)}",
         ),
         (
             {"hermes_mirrors": {"apt": {"nvidia": {"url": "http://mirror", "key": "k"}}}},
@@ -144,7 +145,10 @@ def test_host_keys(data: dict[str, Any], message: str) -> None:
         ),
         ({"name": "Hermes"}, "name: string should match pattern '^[a-z][a-z0-9-]{0,31}$' (found 'Hermes')"),
         ({"runtime": "systemd"}, "runtime: input should be 'compose' (found 'systemd')"),
-        ({"engine": "sglang"}, "engine: input should be 'auto' or 'vllm' (found 'sglang')"),
+        (
+            {"engine": "tgi"},
+            "engine: input should be 'auto', 'vllm', 'sglang', 'llamacpp' or 'ollama' (found 'tgi')",
+        ),
         ({"image": "vllm"}, f"image: string should match pattern {IMAGE_PATTERN} (found 'vllm')"),
         (
             {"thinking": "perhaps"},

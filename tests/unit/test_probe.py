@@ -16,6 +16,7 @@ SECTIONS = (
     "os",
     "pci",
     "smi",
+    "topo",
     "dpkg",
     "docker",
     "daemon.json",
@@ -164,7 +165,7 @@ def test_driver_that_fails() -> None:
     assert (None, "NVIDIA-SMI has failed Make sure that the driver is installed.") == (probe.smi, probe.smi_text)
 
 
-@pytest.mark.parametrize("name", ["os", "pci", "smi", "dpkg", "docker", "disks", "units", "cdi", "files"])
+@pytest.mark.parametrize("name", ["os", "pci", "smi", "topo", "dpkg", "docker", "disks", "units", "cdi", "files"])
 def test_missing_section(name: str) -> None:
     """An answer that was cut short is told by the sections that it lacks."""
     text = probe_text().replace(f"@{name}\n", f"@other-{name}\n")

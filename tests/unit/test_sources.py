@@ -15,10 +15,11 @@ from typing import Any
 
 import pytest
 
+from hermeion.answers import Answer, parse_answers
 from hermeion.errors import PlacementError, SourceError
 from hermeion.inventory import HostSpec
 from hermeion.plans import Service
-from hermeion.sources import Answer, Sources, check_room, parse_answers, question_script, read_answers, settle
+from hermeion.sources import Sources, check_room, question_script, read_answers, settle
 from tests.unit.builders import (
     DIGEST,
     NAME,

@@ -33,14 +33,8 @@ def a_lab() -> LabFile:
         hosts=[HostEntry(name="gpu-1", address="10.1.2.11", port=22, gpus="1xL40S")],
         mirrors=describe_mirrors("10.1.2.2", state),
         images={"vllm": "vllm/vllm-openai:v0.32.0@sha256:" + "a" * 64},
-        models=[
-            ModelEntry(
-                name="tiny-llama", repo="hermeion-lab/tiny-llama", revision="b" * 40, bytes=1, layers=2, hidden=256,
-                intermediate=704, heads=4, kv_heads=2, head_dim=64, vocab=512, max_context=4096, parameters=1,
-                tied_embeddings=False,
-            )
-        ],
-    )  # fmt: skip
+        models=[ModelEntry(name="tiny-llama", repo="hermeion-lab/tiny-llama", revision="b" * 40)],
+    )
 
 
 def test_lab_json_has_the_agreed_keys() -> None:

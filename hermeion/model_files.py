@@ -1,0 +1,113 @@
+"""What an own model's files say about it, asked from the host that will serve it, before anything is planned."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping
+
+from hermeion.answers import Answer, hub_url, judge_hub, judge_tool, question
+from hermeion.errors import ModelError, SourceError
+from hermeion.headers import check_bytes, parse_gguf_header, parse_safetensors_header
+from hermeion.inventory import HostSpec
+from hermeion.model_config import parse_config
+from hermeion.sources import wanted_files
+from hermeion.variants import CatalogEntry, ModelFacts
+
+
+def model_question(spec: HostSpec, entry: CatalogEntry, *, ca: str | None, token: str | None) -> str:
+    """The script that reads a model's configuration, sizes and first header; answers as in ``answers``."""
+    if entry.path:
+        return question(("folder",), {"FOLDER": entry.path, "FILE": entry.file or ""}, ca=ca, token=token)
+    values = {
+        "HUB": hub_url(spec),
+        "REPO": str(entry.repo),
+        "REVISION": entry.revision or "main",
+        "FILE": entry.file or "",
+    }
+    return question(("hub", "model"), values, ca=ca, token=token)
+
+
+def _listing(entry: CatalogEntry, answers: Mapping[str, Answer]) -> dict[str, int]:
+    """Sizes in bytes by file name."""
+    if entry.path:
+        rows = (line.split(" ", 1) for line in answers["listing"].body.splitlines() if " " in line)
+        return {name: int(size) for size, name in rows}
+    if entry.file:
+        rows_of_tree = json.loads(answers["tree"].body)
+        return {row["path"]: row["size"] for row in rows_of_tree if row["type"] == "file"}
+    return {file.path: file.size for file in wanted_files(answers["tree"].body)}
+
+
+def _judge(host: str, spec: HostSpec, entry: CatalogEntry, answers: Mapping[str, Answer]) -> None:
+    """See that the model could be read at all."""
+    where = f"{host}: hermes_catalog/{entry.name}"
+    first = "listing" if entry.path else "revision"
+    if not entry.path:
+        judge_tool(host, answers)
+    if first not in answers:
+        raise SourceError(f"{where}: asking about the model was cut short. Nothing was changed; run again.")
+    if entry.path:
+        if answers["listing"].status != 200:
+            raise SourceError(f"{where}/path: there is no folder {entry.path} on the host. Copy the model there first.")
+        return
+    for name in ("revision", "tree"):
+        judge_hub(where, hub_url(spec), str(entry.repo), entry.revision, answers[name])
+
+
+def _gguf_files(file: str, sizes: Mapping[str, int]) -> list[str]:
+    """The parts of a GGUF: itself, or with ``-00001-of-00003`` all that belong to it."""
+    stem, mark, rest = file.partition("-00001-of-")
+    if not mark:
+        return [file]
+    return sorted(name for name in sizes if name.startswith(f"{stem}-0") and name.endswith(f"-of-{rest}"))
+
+
+def read_model(host: str, spec: HostSpec, entry: CatalogEntry, answers: Mapping[str, Answer]) -> ModelFacts:
+    """What the model's own files say.
+
+    Raises:
+        SourceError: The Hub refuses or lacks it, or the folder is not there.
+        ModelError: Its files are broken, contradict each other, or are of no known kind.
+    """
+    _judge(host, spec, entry, answers)
+    where = f"{host}: hermes_catalog/{entry.name}"
+    place = f"{entry.repo or entry.path}"
+    try:
+        sizes = _listing(entry, answers)
+        header = base64.b64decode(answers["header"].body) if "header" in answers else b""
+        revision = entry.revision or (None if entry.path else str(json.loads(answers["revision"].body)["sha"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise SourceError(
+            f"{where}: what was answered about {place} cannot be read ({error!r}). Look for a proxy or a login page "
+            "in between."
+        ) from error
+    if entry.path:
+        listing = answers["listing"].body + (answers["config"].sha256 if "config" in answers else "")
+        revision = hashlib.sha256(listing.encode()).hexdigest()[:40]
+    if entry.file:
+        if entry.file not in sizes:
+            there = sorted(name for name in sizes if name.endswith(".gguf"))
+            raise ModelError(
+                f"{where}/file: {place} has no {entry.file}. GGUF files there: {', '.join(there) or 'none'}."
+            )
+        gguf = parse_gguf_header(header, f"{where}: {entry.file}", entry.file)
+        size = sum(sizes[name] for name in _gguf_files(entry.file, sizes))
+        return ModelFacts(revision=revision, precision=gguf.precision, bytes=size, shape=gguf.shape)
+    weights = {name: size for name, size in sizes.items() if name.endswith(".safetensors")}
+    if not weights:
+        raise ModelError(
+            f"{where}: {place} has no .safetensors file in its top folder. vLLM reads no other form; for a GGUF name "
+            "it with `file`."
+        )
+    if "config" not in answers or answers["config"].status != 200:
+        raise ModelError(f"{where}: {place} has no config.json, so nobody knows what model it is.")
+    config = parse_config(answers["config"].body, f"{where}: config.json of {place}")
+    size = sum(weights.values())
+    if len(header) >= 8 and int.from_bytes(header[:8], "little") + 8 <= len(header):  # a longer one was not read whole
+        parse_safetensors_header(header, f"{where}: {min(weights)} of {place}")
+    check_bytes(config.shape, config.precision, size, where)
+    return ModelFacts(
+        revision=revision, precision=config.precision, bytes=size, shape=config.shape, quant_method=config.quant_method
+    )

@@ -1,0 +1,359 @@
+"""The ladder of options for one service: engines, variants, GPUs and settings, with the reason of each not taken.
+
+For each variant, the most precise first, the rungs are: more GPUs, an FP8 KV cache, less context, fewer requests at the
+same time; then the next variant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from hermeion.engines import ENGINES
+from hermeion.engines.protocol import Engine, Layout, Load
+from hermeion.gpu_sets import GpuSet, describe, gpu_sets
+from hermeion.hosts import Gpu, Host
+from hermeion.inventory import ServiceSpec
+from hermeion.memory.kv_cache import KvPrecision
+from hermeion.plans import MemoryBudget, Rejection, Service
+from hermeion.units import format_bytes
+from hermeion.variants import Variant
+
+COMFORTABLE_CONTEXT = 32768
+"""With ``context="max"`` a variant with fewer bits is taken only if the better one does not reach this many tokens."""
+
+LEAST_CONTEXT = 2048
+"""With ``context="max"`` the least that is served unless ``min_context`` says otherwise."""
+
+CONTEXT_STEP = 256
+"""A context that memory limits is rounded down to this many tokens."""
+
+SHARE_FREE = 0.9
+"""A GPU on which others hold more than the rest of this is left to them: they compute there. A desktop takes less, and
+the engine then takes so much less itself."""
+
+SPLIT_BY_LAYERS = frozenset({"llamacpp", "ollama"})
+"""Engines that spread layers over any number of GPUs, and whose buffers grow with the context."""
+
+FEWEST_SEQUENCES = 8
+"""Where memory is tight, the requests at the same time are halved down to this many, unless the inventory says more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A variant on GPUs, with the longest context that fits there, up to the wanted one."""
+
+    engine: Engine
+    version: str
+    variant: Variant
+    gpus: GpuSet
+    layout: Layout
+    load: Load
+    memory: MemoryBudget
+    option: str
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def context(self) -> int:
+        """Tokens of context."""
+        return self.load.context
+
+    @property
+    def sequences(self) -> int:
+        """Requests at the same time."""
+        return self.load.sequences
+
+
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """What is wanted of the context: ``wanted`` if it fits, else as much as fits and at least ``least``, in tokens."""
+
+    wanted: int
+    least: int
+
+
+@dataclass(slots=True)
+class Search:
+    """One service on one host's free GPUs. Options are tried once each and remembered with their reason."""
+
+    spec: ServiceSpec
+    host: Host
+    free: Sequence[Gpu]
+    current: Service | None = None
+    leave: int = 0
+    rejections: dict[str, Rejection] = field(default_factory=dict)
+    _hopeless: set[tuple[object, ...]] = field(default_factory=set)
+    _known: dict[tuple[object, ...], Candidate | None] = field(default_factory=dict)
+
+    @property
+    def tried(self) -> list[Candidate]:
+        """Every option that holds some context, even if too little of it."""
+        return [candidate for candidate in self._known.values() if candidate]
+
+    def reject(self, option: str, reason: str, needed: int | None = None, available: int | None = None) -> None:
+        """Remember why an option was not taken."""
+        self.rejections[option] = Rejection(
+            service=self.spec.name, option=option, reason=reason, needed=needed, available=available
+        )
+
+    def sets(self, engine: Engine, variant: Variant) -> list[list[GpuSet]]:
+        """The sets of GPUs to try, fewest first: those over which layers split, and those that need a pipeline."""
+        wanted = self.spec.gpus
+        if isinstance(wanted, tuple):
+            named = tuple(sorted((gpu for gpu in self.free if gpu.uuid in wanted), key=lambda gpu: gpu.pci_address))
+            if named and len(named) == len(set(wanted)):
+                return [[named]]
+            self.reject(f"{variant.name} on the GPUs named", _not_named(self.free, wanted))
+            return []
+        most = max(1, len(self.free) - self.leave)
+        counts = list(range(1, most + 1)) if wanted == "auto" else [int(wanted)]
+        serving = frozenset(gpu.pci_address for gpu in self.current.gpus) if self.current else frozenset[str]()
+        sets = gpu_sets(self.host, self.free, counts, current=serving, share=SHARE_FREE)
+        if not sets:
+            where = "any GPU" if wanted == "auto" else f"{wanted} GPUs"
+            self.reject(f"{variant.name} on {where}", _too_few(self.free, wanted))
+
+        whole = [gpus for gpus in sets if engine.NAME in SPLIT_BY_LAYERS or not _is_pipeline(engine, variant, gpus)]
+        return [group for group in (whole, [gpus for gpus in sets if gpus not in whole]) if group]
+
+    def try_option(
+        self, engine: Engine, variant: Variant, gpus: GpuSet, kv: KvPrecision, sequences: int, floor: Floor
+    ) -> Candidate | None:
+        """The longest context up to the wanted one, or ``None`` and a remembered reason."""
+        key = (*_place(engine, variant, gpus), kv, sequences, floor.wanted)
+        if key not in self._known:
+            self._known[key] = self._evaluate(engine, variant, gpus, kv, sequences, floor)
+        return self._known[key]
+
+    def _evaluate(
+        self, engine: Engine, variant: Variant, gpus: GpuSet, kv: KvPrecision, sequences: int, floor: Floor
+    ) -> Candidate | None:
+        option = _option(variant, gpus, kv, sequences, engine.default_sequences(gpus), engine)
+        place = _place(engine, variant, gpus)
+        layout = engine.layout(variant, len(gpus))
+        longest = variant.shape.max_context
+        reason = engine.accepts(variant, gpus) or (layout if not isinstance(layout, Layout) else None)
+        if not reason and floor.wanted > longest:
+            reason = f"the model was made for {longest} tokens of context, {floor.wanted} are wanted"
+        if reason or not isinstance(layout, Layout):
+            self._hopeless.add(place)
+            self.reject(option, str(reason))
+            return None
+        version = self.spec.engine_version or engine.VERSIONS[-1]
+        load = Load(floor.wanted, sequences, kv)
+        memory = engine.budget(variant, gpus, layout, load, version)
+
+        def budget(context: int) -> MemoryBudget:
+            if engine.NAME not in SPLIT_BY_LAYERS:
+                return memory
+            return engine.budget(variant, gpus, layout, load._replace(context=context), version)
+
+        for gpu in gpus:
+            if gpu.free < gpu.memory * SHARE_FREE:
+                self._hopeless.add(place)
+                self.reject(
+                    option,
+                    f"others hold {format_bytes(gpu.memory - gpu.free)} of the memory of "
+                    f"{gpu.uuid or gpu.pci_address}; a GPU of which others hold more than a tenth is left to them",
+                    memory.usable,
+                    gpu.free,
+                )
+                return None
+        needed = memory.fixed + memory.margin + engine.kv_needed(variant, layout, load)
+        least = budget(min(floor.wanted, CONTEXT_STEP))
+        if least.kv_cache + least.activations <= 0:
+            self._hopeless.add(place)  # fewer requests need less for activations, and for nothing else
+        if least.kv_cache <= 0:
+            self.reject(
+                option,
+                f"weights and overhead need {format_bytes(least.fixed + least.margin)} per GPU, "
+                f"{format_bytes(least.usable)} may be used",
+                needed,
+                memory.usable,
+            )
+            return None
+
+        def holds(context: int) -> bool:
+            cache = engine.kv_needed(variant, layout, load._replace(context=context))
+            return cache <= least.kv_cache and cache <= budget(context).kv_cache
+
+        fits = _longest(floor.wanted, holds)
+        if fits < floor.wanted:
+            self.reject(
+                option,
+                f"the largest context that fits is {fits} tokens, {floor.wanted} are wanted",
+                needed,
+                memory.usable,
+            )
+        if fits <= 0:
+            return None
+        remarks = engine.remarks(variant, gpus)
+        if layout.pipeline_parallel > 1 and engine.NAME in {"vllm", "sglang"}:
+            remarks += (f"a pipeline of {layout.pipeline_parallel} stages: one request is no faster than on one GPU",)
+        load = load._replace(context=fits)
+        return Candidate(engine, version, variant, gpus, layout, load, budget(fits), option, remarks)
+
+    def climb(self, engine: Engine, variant: Variant, floor: Floor, *, whole_ladder: bool = True) -> Candidate | None:
+        """The first rung of the ladder on which a variant has at least the floor.
+
+        Args:
+            whole_ladder: Whether the KV cache may lose precision and requests may be fewer.
+        """
+        climbed = (self._climb(engine, variant, floor, sets, whole_ladder) for sets in self.sets(engine, variant))
+        return _first(climbed)
+
+    def _climb(
+        self, engine: Engine, variant: Variant, floor: Floor, sets: Sequence[GpuSet], whole_ladder: bool
+    ) -> Candidate | None:
+        is_number = self.spec.context != "max"
+        rungs: list[list[Candidate]] = []
+        known = {gpus: self._kv_precisions(engine, gpus) for gpus in sets}
+        kv_precisions = tuple(dict.fromkeys(kv for of_set in known.values() for kv in of_set))
+        for fewer in _halvings(self.spec.sequences, most=8 if whole_ladder else 1):
+            sets = [gpus for gpus in sets if _place(engine, variant, gpus) not in self._hopeless]
+            if not sets:
+                break
+            for kv in kv_precisions if whole_ladder else kv_precisions[:1]:
+                found = [
+                    candidate
+                    for gpus in sets
+                    if kv in known[gpus]
+                    and (candidate := self.try_option(engine, variant, gpus, kv, fewer(engine, gpus), floor))
+                ]
+                rungs.append(found)
+                whole = [candidate for candidate in found if candidate.context >= floor.wanted]
+                if whole:
+                    return whole[0]
+                if not is_number and (best := _longest_of(found, floor.least)):
+                    return best  # "max": as much as fits, without giving up precision of the cache
+            # Less context comes before fewer requests.
+            reduced = [candidate for rung in rungs for candidate in rung]
+            if best := _longest_of(reduced, floor.least):
+                return best
+        return None
+
+    def _kv_precisions(self, engine: Engine, gpus: GpuSet) -> tuple[KvPrecision, ...]:
+        known = engine.kv_precisions(gpus)
+        if self.spec.kv_precision == "auto":
+            return known
+        if self.spec.kv_precision not in known:
+            major, minor = min(gpu.compute_capability for gpu in gpus)
+            self.reject(
+                f"{self.spec.kv_precision.upper()} KV cache",
+                f"{engine.LABEL} has none on compute capability {major}.{minor}",
+            )
+        return tuple(kv for kv in known if kv == self.spec.kv_precision)
+
+    def _too_short(self, variant: Variant) -> bool:
+        """Whether the model was made for less than the least context that is accepted; then it is rejected."""
+        longest, least = variant.shape.max_context, self.spec.min_context or 0
+        if self.spec.context == "max" and least > longest:
+            reason = f"the model was made for {longest} tokens of context, at least {least} are wanted"
+            self.reject(variant.name, reason)
+            return True
+        return False
+
+    def best(self, pairs: Sequence[tuple[Engine, Variant]]) -> Candidate | None:
+        """The first variant, most precise first, that has what is wanted; native precisions before stored ones."""
+
+        def stored(pair: tuple[Engine, Variant]) -> bool:
+            return not any(pair[0].is_native(pair[1], (gpu,)) for gpu in self.free)
+
+        ordered = sorted((pair for pair in pairs if not self._too_short(pair[1])), key=stored)
+        if self.spec.context != "max":
+            wanted = self.spec.context
+            least = min(self.spec.min_context or wanted, wanted)
+            return _first(self.climb(e, v, Floor(wanted, least)) for e, v in ordered)
+        for e, v in ordered:
+            longest = v.shape.max_context
+            least = min(self.spec.min_context or COMFORTABLE_CONTEXT, longest)
+            if found := self.climb(e, v, Floor(longest, least), whole_ladder=self.spec.min_context is not None):
+                return found
+        # No variant is comfortable: the one with the longest context that is still accepted.
+        floors = [(e, v, min(self.spec.min_context or LEAST_CONTEXT, v.shape.max_context)) for e, v in ordered]
+        found_all = [c for e, v, least in floors if (c := self.climb(e, v, Floor(v.shape.max_context, least)))]
+        return max(found_all, key=lambda c: c.context, default=None)
+
+
+def _place(engine: Engine, variant: Variant, gpus: GpuSet) -> tuple[object, ...]:
+    return (engine.NAME, variant.name, *(gpu.pci_address for gpu in gpus))
+
+
+def _is_pipeline(engine: Engine, variant: Variant, gpus: GpuSet) -> bool:
+    layout = engine.layout(variant, len(gpus))
+    return not isinstance(layout, Layout) or layout.pipeline_parallel > 1
+
+
+def _first(candidates: Iterator[Candidate | None]) -> Candidate | None:
+    return next((candidate for candidate in candidates if candidate), None)
+
+
+def _longest_of(candidates: Sequence[Candidate], least: int) -> Candidate | None:
+    """The longest context of at least ``least`` tokens; among equals the first."""
+    enough = [candidate for candidate in candidates if candidate.context >= least]
+    return max(enough, key=lambda candidate: candidate.context, default=None)
+
+
+def _halvings(wanted: int | None, most: int) -> Iterator[Callable[[Engine, GpuSet], int]]:
+    """The wanted number of requests; or the engine's default, and then less and less."""
+    if wanted is not None:
+        yield lambda _engine, _gpus: wanted
+        return
+    for power in range(most):
+
+        def sequences(engine: Engine, gpus: GpuSet, power: int = power) -> int:
+            default = engine.default_sequences(gpus)
+            return max(min(default, FEWEST_SEQUENCES), default >> power)
+
+        yield sequences
+
+
+def _longest(wanted: int, holds: Callable[[int], bool]) -> int:
+    """The longest context that is held, in tokens: the wanted one, or a multiple of a step below it."""
+    if holds(wanted):
+        return wanted
+    low, high = 0, wanted // CONTEXT_STEP  # a multiple that fits, and the first that may not
+    while low < high:
+        middle = (low + high + 1) // 2
+        if holds(middle * CONTEXT_STEP):
+            low = middle
+        else:
+            high = middle - 1
+    return low * CONTEXT_STEP
+
+
+def _option(variant: Variant, gpus: GpuSet, kv: KvPrecision, sequences: int, default: int, engine: Engine) -> str:
+    text = f"{variant.name} on {describe(gpus)}"
+    if engine.NAME != "vllm":
+        text += f" with {engine.LABEL}"
+    if kv != "bf16":
+        text += f", {kv.upper()} KV cache"
+    if sequences < default:
+        text += f", {sequences} requests"
+    return text
+
+
+def _not_named(free: Sequence[Gpu], wanted: Sequence[str]) -> str:
+    if not wanted:
+        return "the list of GPUs is empty: name some by UUID, or use a number or 'auto'"
+    if any(gpu.uuid is None for gpu in free):
+        return "GPUs are named by UUID, which only a driver tells: use a number or 'auto' for the first run"
+    return "not all of the GPUs named are here and free"
+
+
+def _too_few(free: Sequence[Gpu], wanted: object) -> str:
+    if not free:
+        return "no GPU is free"
+    models = sorted({gpu.model for gpu in free})
+    there = ", ".join(f"{sum(1 for gpu in free if gpu.model == model)} × {model}" for model in models)
+    return f"{wanted} GPUs of one model are wanted, free are {there}"
+
+
+def pairs_for(spec: ServiceSpec, variants: Sequence[Variant]) -> list[tuple[Engine, Variant]]:
+    """Engine and variant as the inventory allows them: ``auto`` is what this release can also start."""
+    if spec.engine != "auto":
+        return [(ENGINES[spec.engine], variant) for variant in variants]
+    runnable = [engine for engine in ENGINES.values() if engine.RUNNABLE]
+    # Of a whole model's variants those in files that no such engine reads are not even tried.
+    readable = [v for v in variants if v.format.container == "safetensors"] if spec.variant == "auto" else variants
+    return [(engine, variant) for variant in readable for engine in runnable]
