@@ -3,75 +3,87 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
-from hermeion.cli.pyinfra import deploy
-from hermeion.units import format_bytes
-
-NOTHING_TO_DO, REFUSED, PENDING = 0, 1, 2
+from hermeion.cli.faces import check_target, exit_code, find_report, fleet_of, is_plain, write_atomically
+from hermeion.errors import HermeionError
 
 
-def _table(hosts: dict[str, dict[str, Any]]) -> Table:
-    table = Table(title="Plan", title_justify="left")
-    for column in ("host", "service", "variant", "GPUs", "context × requests", "KV cache", "to do"):
-        table.add_column(column, overflow="fold")
-    for name, host in hosts.items():
-        if "refused" in host:
-            table.add_row(name, "–", "–", "–", "–", "–", "[red]refused[/red]")
-            continue
-        todo = ", ".join(host["pending"]) or "[green]nothing[/green]"
-        for service in host["plan"]["services"]:
-            gpus, tokens = service["gpus"], service["kv_tokens"]
-            table.add_row(
-                name,
-                service["name"],
-                service["variant"],
-                f"{len(gpus)} × {gpus[0]['model']}",
-                f"{service['context']} × {service['sequences']}",
-                f"{tokens} tokens, {format_bytes(tokens * service['memory']['kv_per_token'])}",
-                todo,
-            )
-    return table
+def _finite(value: float) -> float:
+    if not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is no number of Gbit/s.")
+    return value
 
 
-def _reasons(host: dict[str, Any]) -> list[tuple[str, str]]:
-    """Stage and reason for everything that would be done or is refused."""
-    if "refused" in host:
-        return [("refused", host["refused"])]
-    return [(stage, reason) for stage, reasons in host["pending"].items() for reason in reasons]
+Bandwidth = Annotated[
+    float,
+    typer.Option(metavar="GBIT", min=0.001, callback=_finite, help="Gbit/s of the link over which weights are pulled."),
+]
+Saved = Annotated[
+    list[Path] | None,
+    typer.Option("--from", help="Saved hosts in place of a connection: files, as many as you like, or their folder."),
+]
+More = Annotated[list[Path] | None, typer.Argument(hidden=True)]
+"""What stands behind the first file of ``--from``: ``--from a.json b.json``."""
+
+
+def all_saved(saved: list[Path] | None, more: list[Path] | None) -> list[Path] | None:
+    """Every file that ``--from`` was given.
+
+    Raises:
+        HermeionError: There are files, and no ``--from`` before them.
+    """
+    if more and not saved:
+        raise HermeionError(f"{more[0]}: what is it for? Saved hosts stand behind --from.")
+    return [*(saved or ()), *(more or ())] or None
 
 
 def plan(
     inventory: Annotated[str, typer.Argument(help="pyinfra inventory, such as inventories/lab.py.")],
+    more: More = None,
+    saved: Saved = None,
     limit: Annotated[list[str] | None, typer.Option(help="Only these hosts or groups.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write a page for a browser.")] = None,
+    bandwidth: Bandwidth = 1.0,
 ) -> None:
     """Show what would run where, and why; nothing is changed.
 
-    Exit code: 0 nothing to do, 1 a host is refused or unreachable, 2 something would be done.
+    With --from nobody is connected to: hosts are planned as `hermeion probe INVENTORY --save DIR` left them.
+
+    Exit code: 0 nothing to do (with --from: everything can be planned), 1 a host is refused or unreachable (with
+    --from: or has no saved probe), 2 something would be done.
 
     Example: `hermeion plan inventories/lab.py --json | jq '.hosts["gpu-1"].pending'`
+
+    Example: `hermeion plan inventory.py --from gpu-1.json gpu-2.json --html plan.html`
     """
-    options = ["--dry", "-y", *[part for name in limit or () for part in ("--limit", name)]]
-    code, report = deploy(str(Path(inventory)), *options, quiet=True)
+    if html:
+        check_target(html)
+    code, report = find_report(inventory, all_saved(saved, more), limit or ())
+    fleet = fleet_of(report, bandwidth, offline=bool(saved))
+    if html:
+        from datetime import datetime  # noqa: PLC0415  # not needed without a page
+
+        from hermeion.pages import render_page  # noqa: PLC0415  # same
+        from hermeion.resources import share  # noqa: PLC0415  # same
+
+        made = datetime.now().astimezone().strftime("%d %B %Y, %H:%M %Z")
+        write_atomically(html, render_page(fleet, share("templates"), inventory=inventory, made=made))
     if as_json:
-        typer.echo(json.dumps(report, indent=2))
+        from hermeion.fleet import report_json  # noqa: PLC0415  # not needed to start
+
+        typer.echo(json.dumps(report_json(report, fleet), indent=2))
     else:
+        from hermeion.pictures import plan_picture  # noqa: PLC0415  # not needed to start
+
         console = Console()
-        console.print(_table(report["hosts"]))
-        for name, host in report["hosts"].items():
-            for stage, reason in _reasons(host):
-                text = reason.removeprefix(f"{name}: ")
-                console.print(f"{name}  {stage}: {text}", markup=False, highlight=False, soft_wrap=True)
-        for name, note in report["failed"].items():
-            if name not in report["hosts"]:
-                console.print(f"[red]{note}[/red]", soft_wrap=True)
-    hosts = report["hosts"].values()
-    if code or report["failed"] or any("refused" in host for host in hosts):
-        raise typer.Exit(REFUSED)
-    raise typer.Exit(PENDING if any(host.get("pending") for host in hosts) else NOTHING_TO_DO)
+        console.print(plan_picture(fleet, console.width, plain=is_plain(console)))
+        if html:
+            console.print(f"The page: {html}", markup=False, highlight=False)
+    raise typer.Exit(exit_code(code, report))

@@ -30,7 +30,7 @@ def answer(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, dict[str, Any]], l
             calls.append((arguments, options))
             return code, report
 
-        monkeypatch.setattr(sys.modules["hermeion.cli.plan"], "deploy", deploy)
+        monkeypatch.setattr("hermeion.cli.faces.deploy", deploy)
         return calls
 
     return install
@@ -43,7 +43,8 @@ def call(*arguments: str) -> Result:
 
 def host(pending: dict[str, list[str]]) -> dict[str, Any]:
     """What a report says of a planned host."""
-    return {"plan": {"services": []}, "pending": pending}
+    driver = {"action": "leave alone", "reason": "it answers"}
+    return {"plan": {"host": "a", "driver": driver, "services": []}, "pending": pending}
 
 
 @pytest.mark.parametrize(
@@ -75,7 +76,7 @@ def test_plan_table(runs: Runs, answer: Callable[[int, dict[str, Any]], list[Any
     shown = " ".join(re.sub("[│┃]", " ", call("plan", "inventory.py").stdout).split())
 
     for text in (
-        "@fake/bare hermes hermes-3-8b-bf16 1 × NVIDIA GeForce RTX 4090 33792 × 256 33824 tokens",
+        "@fake/bare hermes hermes-3-8b-bf16 1 × NVIDIA GeForce RTX 4090 39936 × 256 40064 tokens",
         "driver: no driver answers; branch 580 (LTS) with the open kernel module",
         "runtime: Docker does not answer",
         "nothing",
@@ -107,7 +108,7 @@ def test_plan_names_unreachable_hosts(answer: Callable[[int, dict[str, Any]], li
     """A host that could not be reached has no plan, and a line of its own."""
     answer(0, {"hosts": {}, "failed": {"b": "b: could not connect"}, "seconds": {}})
 
-    assert "b: could not connect" in call("plan", "inventory.py").stdout
+    assert "b  not planned: could not connect" in call("plan", "inventory.py").stdout
 
 
 def test_pyinfra_that_cannot_begin(monkeypatch: pytest.MonkeyPatch) -> None:
