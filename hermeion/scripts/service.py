@@ -32,8 +32,9 @@ def release_script(service: Service, rendered: tuple[RenderedFile, ...]) -> str:
 umask 022
 mkdir -p {release}
 install -d -m 0700 /etc/hermeion/{service.name}
-if [ ! -s {keys} ]; then
-  (umask 077; head -c 32 /dev/urandom | base64 | tr '+/' '-_' | tr -d '=\\n' > {keys}.new; echo >> {keys}.new; mv {keys}.new {keys})
+# vLLM turns its configuration into arguments: a key that began with a dash would be taken for an option.
+if [ ! -s {keys} ] || grep -q '^-' {keys}; then
+  (umask 077; {{ printf sk-; head -c 32 /dev/urandom | base64 | tr '+/' '-_' | tr -d '=\\n'; echo; }} > {keys}.new; mv {keys}.new {keys})
 fi
 chmod 0600 {keys}
 {write_files(host_files)}

@@ -243,9 +243,23 @@ def test_keys_are_made_once(tmp_path: Path) -> None:
     write_release(tmp_path, a_service().model_copy(update={"port": 9000}))
 
     assert first == keys.read_text()
-    assert re.fullmatch(r"[A-Za-z0-9_-]{43}\n", first)
+    assert re.fullmatch(r"sk-[A-Za-z0-9_-]{43}\n", first)
     assert "0o100600" == oct(keys.stat().st_mode)
     assert "0o40700" == oct(keys.parent.stat().st_mode)
+
+
+def test_a_key_that_looks_like_an_option_is_made_anew(tmp_path: Path) -> None:
+    """A key that begins with a dash never worked: vLLM takes it for an option. Any other key stays."""
+    keys = tmp_path / "etc" / "hermeion" / "hermes" / "api-keys"
+    write_release(tmp_path, a_service())
+    keys.write_text("-abc\n")
+    write_release(tmp_path, a_service())
+    renewed = keys.read_text()
+    keys.write_text("a-b-c\n")
+    write_release(tmp_path, a_service())
+
+    assert renewed.startswith("sk-")
+    assert "a-b-c\n" == keys.read_text()
 
 
 def test_foreign_files_leave_the_release(tmp_path: Path) -> None:
