@@ -18,15 +18,24 @@ from hermeion.what_fits import Fit, what_fits
 
 
 def _catalogue(catalog: Catalog) -> Table:
-    table = Table(title="Models", title_justify="left")
-    for column in ("variant", "weights", "context", "licence", "prompt", "repository"):
-        table.add_column(column, overflow="fold", justify="right" if column in {"weights", "context"} else "left")
-    for variants in catalog.values():
+    """A line for each model with what all its variants share, and one for each variant."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(no_wrap=True)
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, variants in catalog.items():
+        first = variants[0]
+        thinks = ", thinks on demand" if first.thinking_switch else ""
+        about = f"{first.shape.max_context} tokens of context, {first.licence}, {first.prompt_format}{thinks}"
+        table.add_row(f"[bold]{name}[/bold]", "", about)
         for v in variants:
-            by = v.repo if v.official else f"{v.repo} (third party)"
-            size, context = format_bytes(v.bytes), str(v.shape.max_context)
-            table.add_row(v.name, size, context, v.licence or "?", v.prompt_format or "?", by)
-        table.add_section()
+            marks = [] if v.official else ["third party"]
+            marks += [v.licence] if v.licence and v.licence != first.licence else []
+            marks += ["by name only"] if v.only_by_name else []
+            table.add_row(
+                f"  {v.precision}", format_bytes(v.bytes), v.repo + (f" ({', '.join(marks)})" if marks else "")
+            )
+        table.add_row()
     return table
 
 
