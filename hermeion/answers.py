@@ -34,9 +34,7 @@ def hub_url(spec: HostSpec) -> str:
     return (spec.hermes_mirrors.hub or HUB).rstrip("/")
 
 
-def question(
-    questions: Sequence[Question], values: Mapping[str, str], *, ca: str | None, token: str | None
-) -> str:
+def question(questions: Sequence[Question], values: Mapping[str, str], *, ca: str | None, token: str | None) -> str:
     """A script that asks; it prints one ``@name``…``@=status error`` section per answer.
 
     Args:

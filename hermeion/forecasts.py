@@ -7,6 +7,7 @@ from hermeion.plans import MemoryBudget
 from hermeion.records import Record
 from hermeion.shapes import Shape
 from hermeion.units import format_bytes, format_seconds
+from hermeion.weights import layer_matrices
 
 GIGABIT = 10**9
 DISK_BYTES_PER_SECOND = 10**9
@@ -59,13 +60,14 @@ def active_share(shape: Shape) -> float:
     """Part of the weights that one token passes through: all of a dense model, some experts of a mixture."""
     if not shape.experts:
         return 1.0
-    experts, one = shape.experts, 3 * shape.hidden * shape.experts.intermediate
-    routed = shape.moe_layers * experts.count * one
-    used = shape.moe_layers * experts.per_token * one
-    attention = 2 * shape.hidden * shape.head_dim * (shape.heads + shape.kv_heads)
-    other = shape.layers * attention + shape.moe_layers * 3 * shape.hidden * experts.shared_intermediate
-    other += experts.dense_layers * 3 * shape.hidden * shape.intermediate + 2 * shape.vocab * shape.hidden
-    return (used + other) / (routed + other)
+    routed = shape.experts.per_token / shape.experts.count
+    whole = active = float((1 if shape.tied_embeddings else 2) * shape.vocab * shape.hidden)
+    for layers, mixture in ((shape.layers - shape.moe_layers, False), (shape.moe_layers, True)):
+        for matrix in layer_matrices(shape, mixture=mixture):
+            size = layers * matrix.inputs * matrix.outputs * matrix.copies
+            whole += size
+            active += size * (routed if matrix.name.startswith("expert_") else 1)
+    return active / whole
 
 
 def decode_ceiling(memory: MemoryBudget, shape: Shape, bandwidth: int, stages: int = 1) -> Estimate | None:

@@ -22,7 +22,8 @@ def plain(name: str) -> str:
 def _matching(name: str, models: Sequence[GpuModel]) -> list[GpuModel]:
     exact = [model for model in models if plain(model.name) == name]
     begins = exact or [model for model in models if plain(model.name).startswith(name)]
-    return begins or [model for model in models if name in plain(model.name)]
+    # A digit or two are in too many names to mean one.
+    return begins or [model for model in models if len(name) > 2 and name in plain(model.name)]
 
 
 def find_gpu_set(text: str) -> tuple[list[GpuModel], int]:
@@ -82,9 +83,7 @@ def device_of(total: int) -> Device:
     printed = min(abs(total - figure) for model in models for figure in (model.memory, *model.also))
     seen = min(abs(total - model.cuda_memory) for model in models)
     if min(printed, seen) > SAME_TOTAL * total:
-        return Device(
-            model=None, cuda=total - SMI_TO_CUDA, basis="an unknown card: nvidia-smi's total less 768 MiB"
-        )
+        return Device(model=None, cuda=total - SMI_TO_CUDA, basis="an unknown card: nvidia-smi's total less 768 MiB")
     by_cuda = seen < printed
     alike = [
         model

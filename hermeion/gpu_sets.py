@@ -29,9 +29,10 @@ def _cost(group: GpuSet, pool: Sequence[Gpu], host: Host) -> tuple[int, int, int
         left = {gpu.pci_address for gpu in pool} - addresses
         broken = sum(1 for a, b in host.nvlinks if (a in addresses and b in left) or (b in addresses and a in left))
     # A node that is half taken is filled before a free one is begun.
-    crowd = sum(1 for gpu in pool if gpu.numa in {one.numa for one in group})
+    nodes = {gpu.numa for gpu in group}
+    crowd = sum(1 for gpu in pool if gpu.numa in nodes)
     without = pairs - linked if host.nvlinks else 0
-    return without, len({gpu.numa for gpu in group}), broken * 100 + crowd, tuple(sorted(addresses))
+    return without, len(nodes), broken * 100 + crowd, tuple(sorted(addresses))
 
 
 def _best(pool: Sequence[Gpu], count: int, host: Host) -> GpuSet:

@@ -44,16 +44,19 @@ def place(
     """
     left, leave = _left_for(spec, free, later)
     search = Search(spec, host, left, current, leave)
-    chosen = search.best(pairs_for(spec, variants))
+    pairs = pairs_for(spec, variants)
+    chosen = search.best(pairs)
     if chosen:
         return chosen, [rejection for option, rejection in search.rejections.items() if option != chosen.option]
     tried = [f"  - {rejection.option}: {rejection.reason}" for rejection in search.rejections.values()]
+    if not pairs:
+        tried += [f"  - {v.name}: a GGUF file, which no engine reads that this release can start" for v in variants]
     tried += [f"  - {gpu.pci_address} ({gpu.model}): {gpu.reason}" for gpu in host.unusable]
     fix = find_fix(spec, host, search, variants, model or variants)
     advice = fix.text if fix else f"no GPU in the table would hold {spec.model} like that: ask for less"
     error = PlacementError(
         f"{host.name}: {spec.name}: {spec.model} fits on no free GPU of this host.\n"
-        + "\n".join(tried or ["  - no GPU is free"])
+        + "\n".join(tried)
         + f"\nWhat would fit: {advice}."
     )
     error.rejections = tuple(search.rejections.values())

@@ -82,6 +82,7 @@ class Search:
     current: Service | None = None
     leave: int = 0
     rejections: dict[str, Rejection] = field(default_factory=dict)
+    _sets: list[GpuSet] | None = None
     _hopeless: set[tuple[object, ...]] = field(default_factory=set)
     _known: dict[tuple[object, ...], Candidate | None] = field(default_factory=dict)
 
@@ -107,12 +108,13 @@ class Search:
             return []
         most = max(1, len(self.free) - self.leave)
         counts = list(range(1, most + 1)) if wanted == "auto" else [int(wanted)]
-        serving = frozenset(gpu.pci_address for gpu in self.current.gpus) if self.current else frozenset[str]()
-        sets = gpu_sets(self.host, self.free, counts, current=serving, share=SHARE_FREE)
+        if self._sets is None:
+            serving = frozenset(gpu.pci_address for gpu in self.current.gpus) if self.current else frozenset[str]()
+            self._sets = gpu_sets(self.host, self.free, counts, current=serving, share=SHARE_FREE)
+        sets = self._sets
         if not sets:
             where = "any GPU" if wanted == "auto" else f"{wanted} GPUs"
             self.reject(f"{variant.name} on {where}", _too_few(self.free, wanted))
-
         whole = [gpus for gpus in sets if engine.NAME in SPLIT_BY_LAYERS or not _is_pipeline(engine, variant, gpus)]
         return [group for group in (whole, [gpus for gpus in sets if gpus not in whole]) if group]
 
@@ -155,7 +157,7 @@ class Search:
                     option,
                     f"others hold {format_bytes(gpu.memory - gpu.free)} of the memory of "
                     f"{gpu.uuid or gpu.pci_address}; a GPU of which others hold more than a tenth is left to them",
-                    memory.usable,
+                    round(gpu.memory * SHARE_FREE),
                     gpu.free,
                 )
                 return None
@@ -187,20 +189,35 @@ class Search:
             )
         if fits <= 0:
             return None
-        remarks = engine.remarks(variant, gpus)
-        if layout.pipeline_parallel > 1 and engine.NAME in {"vllm", "sglang"}:
-            remarks += (f"a pipeline of {layout.pipeline_parallel} stages: one request is no faster than on one GPU",)
         load = load._replace(context=fits)
+        remarks = (*engine.remarks(variant, gpus), *self._remarks(engine, gpus, layout, load))
         return Candidate(engine, version, variant, gpus, layout, load, budget(fits), option, remarks)
 
-    def climb(self, engine: Engine, variant: Variant, floor: Floor, *, whole_ladder: bool = True) -> Candidate | None:
+    def _remarks(self, engine: Engine, gpus: GpuSet, layout: Layout, load: Load) -> Iterator[str]:
+        """What was given up for this option, in sentences."""
+        if layout.pipeline_parallel > 1 and engine.NAME not in SPLIT_BY_LAYERS:
+            yield f"a pipeline of {layout.pipeline_parallel} stages: one request is no faster than on one GPU"
+        if load.kv_precision != "bf16" and self.spec.kv_precision == "auto":
+            yield f"the KV cache is in {load.kv_precision.upper()}: in 16 bits the context would not fit"
+        if self.spec.context != "max" and load.context < self.spec.context:
+            yield f"{load.context} tokens of context in place of {self.spec.context}, which do not fit"
+        if self.spec.sequences is None and load.sequences < (default := engine.default_sequences(gpus)):
+            yield f"{load.sequences} requests at the same time in place of {default}, which leaves room for the context"
+
+    def climb(
+        self, engine: Engine, variant: Variant, floor: Floor, *, native: bool, whole_ladder: bool = True
+    ) -> Candidate | None:
         """The first rung of the ladder on which a variant has at least the floor.
 
         Args:
+            native: Whether to try GPUs that compute in the variant's precision, or those that only store it.
             whole_ladder: Whether the KV cache may lose precision and requests may be fewer.
         """
-        climbed = (self._climb(engine, variant, floor, sets, whole_ladder) for sets in self.sets(engine, variant))
-        return _first(climbed)
+        groups = (
+            [gpus for gpus in group if engine.is_native(variant, gpus) == native]
+            for group in self.sets(engine, variant)
+        )
+        return _first(self._climb(engine, variant, floor, sets, whole_ladder) for sets in groups if sets)
 
     def _climb(
         self, engine: Engine, variant: Variant, floor: Floor, sets: Sequence[GpuSet], whole_ladder: bool
@@ -210,10 +227,8 @@ class Search:
         known = {gpus: self._kv_precisions(engine, gpus) for gpus in sets}
         kv_precisions = tuple(dict.fromkeys(kv for of_set in known.values() for kv in of_set))
         for fewer in _halvings(self.spec.sequences, most=8 if whole_ladder else 1):
-            sets = [gpus for gpus in sets if _place(engine, variant, gpus) not in self._hopeless]
-            if not sets:
-                break
             for kv in kv_precisions if whole_ladder else kv_precisions[:1]:
+                sets = [gpus for gpus in sets if _place(engine, variant, gpus) not in self._hopeless]
                 found = [
                     candidate
                     for gpus in sets
@@ -255,23 +270,23 @@ class Search:
 
     def best(self, pairs: Sequence[tuple[Engine, Variant]]) -> Candidate | None:
         """The first variant, most precise first, that has what is wanted; native precisions before stored ones."""
-
-        def stored(pair: tuple[Engine, Variant]) -> bool:
-            return not any(pair[0].is_native(pair[1], (gpu,)) for gpu in self.free)
-
-        ordered = sorted((pair for pair in pairs if not self._too_short(pair[1])), key=stored)
+        possible = [(e, v) for e, v in pairs if not self._too_short(v)]
+        ordered = [(e, v, native) for native in (True, False) for e, v in possible]
         if self.spec.context != "max":
             wanted = self.spec.context
-            least = min(self.spec.min_context or wanted, wanted)
-            return _first(self.climb(e, v, Floor(wanted, least)) for e, v in ordered)
-        for e, v in ordered:
-            longest = v.shape.max_context
-            least = min(self.spec.min_context or COMFORTABLE_CONTEXT, longest)
-            if found := self.climb(e, v, Floor(longest, least), whole_ladder=self.spec.min_context is not None):
+            floor = Floor(wanted, min(self.spec.min_context or wanted, wanted))
+            return _first(self.climb(e, v, floor, native=native) for e, v, native in ordered)
+        whole = self.spec.min_context is not None
+        for e, v, native in ordered:
+            floor = Floor(v.shape.max_context, min(self.spec.min_context or COMFORTABLE_CONTEXT, v.shape.max_context))
+            if found := self.climb(e, v, floor, native=native, whole_ladder=whole):
                 return found
         # No variant is comfortable: the one with the longest context that is still accepted.
-        floors = [(e, v, min(self.spec.min_context or LEAST_CONTEXT, v.shape.max_context)) for e, v in ordered]
-        found_all = [c for e, v, least in floors if (c := self.climb(e, v, Floor(v.shape.max_context, least)))]
+        found_all: list[Candidate] = []
+        for e, v, native in ordered:
+            floor = Floor(v.shape.max_context, min(self.spec.min_context or LEAST_CONTEXT, v.shape.max_context))
+            if found := self.climb(e, v, floor, native=native):
+                found_all.append(found)
         return max(found_all, key=lambda c: c.context, default=None)
 
 

@@ -85,6 +85,5 @@ class Shape(Record):
         return tuple(
             size
             for size in range(1, most + 1)
-            if self.heads % size == 0
-            and (self.latent or self.kv_heads % size == 0 or size % self.kv_heads == 0)
+            if self.heads % size == 0 and (self.latent or self.kv_heads % size == 0 or size % self.kv_heads == 0)
         )

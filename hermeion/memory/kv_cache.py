@@ -12,6 +12,7 @@ KvPrecision = Literal["bf16", "fp8", "fp32", "q8_0", "q4_0"]
 ELEMENT_BYTES: dict[KvPrecision, float] = {"fp32": 4, "bf16": 2, "fp8": 1, "q8_0": 34 / 32, "q4_0": 18 / 32}
 """Bytes of one cached element; llama.cpp's blocks of 32 carry a 2-byte scale."""
 
+
 def cached_layers(shape: Shape, layers: int | None = None) -> int:
     """Layers' worth of cache that vLLM allots for one token when sliding-window layers stand among others.
 

@@ -33,8 +33,7 @@ def test_bare_host_shows_its_plan(runs: Runs) -> None:
 
     assert (
         "hermes: hermes-3-8b-bf16 on 1 × NVIDIA GeForce RTX 4090 (0000:01:00.0), vllm 0.33.0, "
-        "tensor parallel 1, 127.0.0.1:8000"
-        == lines[0]
+        "tensor parallel 1, 127.0.0.1:8000" == lines[0]
     )
     assert [
         "driver: no driver answers; branch 580 (LTS) with the open kernel module",

@@ -219,6 +219,7 @@ def test_nvlinks() -> None:
     """Pairs of the topology become pairs of PCI addresses."""
     rows = ["GPU0\t X \tNV4", "GPU1\tNV4\t X "]
 
-    assert frozenset({("0000:01:00.0", "0000:02:00.0")}) == reconcile(
-        "gpu-1", make_probe((RTX_3090, RTX_3090), topology=rows)
-    ).nvlinks
+    assert (
+        frozenset({("0000:01:00.0", "0000:02:00.0")})
+        == reconcile("gpu-1", make_probe((RTX_3090, RTX_3090), topology=rows)).nvlinks
+    )
