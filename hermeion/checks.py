@@ -43,11 +43,12 @@ def _gpus_exist(service: Service, host: Host, path: str) -> Iterator[Finding]:
 
 
 def _memory_fits(service: Service, path: str) -> Iterator[Finding]:
-    if service.memory.kv_tokens < service.context:
+    if service.memory.kv_cache < service.kv_needed:
         yield Finding(
             severity="error",
             subject=f"{path}/memory",
-            message=f"the KV cache holds {service.memory.kv_tokens} tokens, the context is {service.context}",
+            message=f"the KV cache has {service.memory.kv_cache} bytes, a context of {service.context} tokens needs "
+            f"{service.kv_needed}",
         )
     if service.kv_tokens > service.memory.kv_tokens:
         yield Finding(

@@ -90,8 +90,8 @@ def _engine(spec: ServiceSpec, name: str) -> Changes:
     return {"engine": name, "engine_version": None} if spec.engine_version else {"engine": name}
 
 
-def _changes(spec: ServiceSpec, search: Search, variants: Sequence[Variant]) -> Iterator[Changes]:
-    """Changes to the inventory that may help, those that cost the user least first."""
+def _startable(spec: ServiceSpec, search: Search, variants: Sequence[Variant]) -> Iterator[Changes]:
+    """Changes to the inventory that may help and that this release can start, those that cost the user least first."""
     if spec.context != "max" or spec.min_context:
         shorter = sorted({c.context for c in search.tried if c.context >= LEAST_USEFUL}, reverse=True)
         for context in shorter:
@@ -109,14 +109,19 @@ def _changes(spec: ServiceSpec, search: Search, variants: Sequence[Variant]) -> 
     if spec.engine != "auto":
         for name in (name for name, engine in ENGINES.items() if spec.engine != name and engine.RUNNABLE):
             yield _engine(spec, name)
-    for name, engine in ENGINES.items():
-        for variant in variants:
-            if engine.RUNNABLE and variant.format.container == "safetensors" and variant.name != spec.variant:
-                yield {"variant": variant.name}
-            elif not engine.RUNNABLE and spec.engine == "auto":
-                yield {**_engine(spec, name), "variant": variant.name}
+    for variant in variants:
+        if variant.format.container == "safetensors" and variant.name != spec.variant:
+            yield {"variant": variant.name}
     if bare := _without_limits(spec):
         yield bare
+
+
+def _plannable(spec: ServiceSpec, variants: Sequence[Variant]) -> Iterator[Changes]:
+    """Other engines, which this release plans and does not start."""
+    if spec.engine == "auto":
+        for name, engine in ENGINES.items():
+            if not engine.RUNNABLE:
+                yield from ({**_engine(spec, name), "variant": variant.name} for variant in variants)
 
 
 def _without_limits(spec: ServiceSpec) -> Changes:
@@ -152,8 +157,11 @@ def _words(changes: Changes) -> str:
     return " and ".join(f"{key} = {value!r}" for key, value in changes.items())
 
 
+LATER = "; this release plans that and does not start it yet"
+
+
 def _later(found: Candidate) -> str:
-    return "" if found.engine.RUNNABLE else "; this release plans that and does not start it yet"
+    return "" if found.engine.RUNNABLE else LATER
 
 
 def _on_this_host(
@@ -195,6 +203,8 @@ def find_fix(
 ) -> Fix | None:
     """The first change with which the service fits: to the inventory, else to the host, else to both.
 
+    What this release can start comes first; another engine on the same host is told beside other hardware.
+
     Args:
         search: The search that found nothing.
         variants: Variants that the inventory allows.
@@ -207,11 +217,17 @@ def find_fix(
         spec = _changed(spec, first)
         search = Search(spec, host, search.free, search.current, search.leave)
         search.best(pairs_for(spec, variants))
-    for changes in _changes(spec, search, model):
-        if fix := _on_this_host(spec, {**first, **changes}, search, variants, model):
+    for changes in _startable(spec, search, model):
+        fix = _on_this_host(spec, {**first, **changes}, search, variants, model)
+        if fix and (spec.engine != "auto" or not fix.text.endswith(LATER)):
             return fix
-    for changes in _wider(spec):
-        allowed = _allowed(changes, variants, model)
-        if fix := _on_other_hardware(spec, {**first, **changes}, host, allowed):
-            return fix
-    return None
+    other = (_on_this_host(spec, {**first, **changes}, search, variants, model) for changes in _plannable(spec, model))
+    planned = next((fix for fix in other if fix), None)
+    hardware = (
+        _on_other_hardware(spec, {**first, **changes}, host, _allowed(changes, variants, model))
+        for changes in _wider(spec)
+    )
+    bought = next((fix for fix in hardware if fix), None)
+    if planned and bought and not bought.text.endswith(LATER):
+        return bought.model_copy(update={"text": f"{bought.text}. Or, {planned.text}"})
+    return planned or bought

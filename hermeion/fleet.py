@@ -37,8 +37,9 @@ def _estimates(service: Service, report: HostReport, bits_per_second: float) -> 
     shape = next((variant.shape for variant in variants if variant.name == service.variant), None)
     found = {gpu.pci_address: gpu for gpu in report.found.gpus} if report.found else {}
     bandwidth = _bandwidth(service, found)
-    if shape and (ceiling := decode_ceiling(service.memory, shape, bandwidth, service.pipeline_parallel)):
-        estimates["decode"] = ceiling
+    if shape:
+        ceiling = decode_ceiling(service.memory, shape, bandwidth, service.pipeline_parallel, service.weights_bytes)
+        estimates |= {"decode": ceiling} if ceiling else {}
     return estimates
 
 

@@ -70,16 +70,23 @@ def active_share(shape: Shape) -> float:
     return active / whole
 
 
-def decode_ceiling(memory: MemoryBudget, shape: Shape, bandwidth: int, stages: int = 1) -> Estimate | None:
+def decode_ceiling(
+    memory: MemoryBudget, shape: Shape, bandwidth: int, stages: int = 1, weights: int | None = None
+) -> Estimate | None:
     """Tokens per second of one request, at best: every active weight is read once a token.
 
     Args:
         bandwidth: Memory bandwidth of one GPU in bytes per second; 0: not known.
         stages: Pipeline stages, which a token passes one after the other.
+        weights: Size of all weights in bytes. Of an input embedding of its own only one row is read, so its part of
+            them does not count. None: it counts.
     """
     if not bandwidth:
         return None
-    size = (memory.weights + memory.scales) * active_share(shape) * stages
+    embedding = 0.0
+    if weights and not shape.tied_embeddings:
+        embedding = min(0.5, 2 * shape.vocab * shape.hidden / weights)
+    size = (memory.weights + memory.scales) * active_share(shape) * (1 - embedding) * stages
     return Estimate(
         value=bandwidth / size,
         unit="tokens/s",

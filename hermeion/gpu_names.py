@@ -19,9 +19,21 @@ def plain(name: str) -> str:
     return re.sub(r"nvidia|geforce|tesla|quadro|generation|edition|[^a-z0-9]", "", name.lower())
 
 
+def describe_models(models: Sequence[str]) -> str:
+    """``2 × NVIDIA L40S``; a set that a person named may be of several models."""
+    return " and ".join(f"{models.count(model)} × {model}" for model in dict.fromkeys(models))
+
+
+def _ends_a_word(name: str, model: GpuModel) -> bool:
+    """Whether a beginning of a model's plain name ends where one of its words does: the 6000 is not the 6000D."""
+    ends = {len(plain(model.name[: match.end()])) for match in re.finditer(r"\S+", model.name)}
+    return len(name) in ends
+
+
 def _matching(name: str, models: Sequence[GpuModel]) -> list[GpuModel]:
     exact = [model for model in models if plain(model.name) == name]
     begins = exact or [model for model in models if plain(model.name).startswith(name)]
+    begins = [model for model in begins if _ends_a_word(name, model)] or begins
     # A digit or two are in too many names to mean one.
     return begins or [model for model in models if len(name) > 2 and name in plain(model.name)]
 
@@ -91,6 +103,8 @@ def device_of(total: int) -> Device:
         for figure in ((model.cuda_memory,) if by_cuda else (model.memory, *model.also))
         if abs(total - figure) == min(printed, seen)
     ]
+    # Of several cards of one total those whose CUDA memory was seen stand before those for which it is a rule.
+    alike.sort(key=lambda model: model.cuda_memory == model.memory - SMI_TO_CUDA)
     names = ", ".join(model.name for model in alike[:3]) + (" …" if len(alike) > 3 else "")
     if by_cuda:
         return Device(model=alike[0], cuda=total, basis=f"what CUDA sees of a card ({names})")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import combinations
 
+from hermeion.gpu_names import describe_models
 from hermeion.hosts import Gpu, Host
 
 GpuSet = tuple[Gpu, ...]
@@ -15,8 +16,7 @@ MOST_COMBINATIONS = 2000
 
 def describe(group: GpuSet) -> str:
     """``2 × NVIDIA L40S``; a set that a person named may be of several models."""
-    models = dict.fromkeys(gpu.model for gpu in group)
-    return " and ".join(f"{sum(1 for gpu in group if gpu.model == model)} × {model}" for model in models)
+    return describe_models([gpu.model for gpu in group])
 
 
 def _cost(group: GpuSet, pool: Sequence[Gpu], host: Host) -> tuple[int, int, int, tuple[str, ...]]:

@@ -76,10 +76,12 @@ class ServiceSpec(Record):
         description="Precision of the KV cache. `auto`: 16 bits, and FP8 where a context in numbers (or `min_context`) "
         "only fits then and the GPUs have it.",
     )
-    gpus: Literal["auto"] | Annotated[int, Field(ge=1, le=64)] | tuple[str, ...] = Field(
-        default="auto",
-        description="GPUs: `auto` (as few as serve the wanted context), a number, or a list of UUIDs.",
-        examples=[2],
+    gpus: Literal["auto"] | Annotated[int, Field(ge=1, le=64)] | Annotated[tuple[str, ...], Field(min_length=1)] = (
+        Field(
+            default="auto",
+            description="GPUs: `auto` (as few as serve the wanted context), a number, or a list of UUIDs.",
+            examples=[2],
+        )
     )
     port: int = Field(default=8000, ge=1, le=65535, description="Port on 127.0.0.1 where the service listens.")
     runtime: Literal["compose"] = Field(default="compose", description="How it runs: Docker Compose.")

@@ -162,6 +162,19 @@ def unread_models(host: str, spec: HostSpec, probe: Probe) -> tuple[str, ...]:
     return tuple(entry.name for entry in spec.hermes_catalog if entry.name in wanted and not entry.is_complete)
 
 
+def _kept(spec: HostSpec, host: Host, probe: Probe) -> dict[str, Service]:
+    """Releases that run, are still wanted, and keep their GPUs: a service that is new does not move them."""
+    free = list(host.gpus)
+    kept: dict[str, Service] = {}
+    for wanted in spec.hermes_services if not spec.hermes_refresh else ():
+        current = _current(probe, wanted.name)
+        if current and _still_wanted(current, wanted, spec, free):
+            kept[wanted.name] = current
+            taken = {gpu.pci_address for gpu in current.gpus}
+            free = [gpu for gpu in free if gpu.pci_address not in taken]
+    return kept
+
+
 def _image(engine: Engine, spec: ServiceSpec, host: HostSpec, version: str, current: Service | None) -> Image:
     image = parse_image(spec.image or engine.IMAGE.format(version=version), host.hermes_mirrors.registry)
     if current and not image.digest and not host.hermes_refresh:
@@ -213,7 +226,8 @@ def _service(spec: ServiceSpec, host: HostSpec, name: str, chosen: Candidate, cu
         context=chosen.context,
         sequences=chosen.sequences,
         kv_precision=chosen.load.kv_precision,
-        kv_tokens=min(chosen.context * chosen.sequences, max(chosen.context, chosen.memory.kv_tokens)),
+        kv_tokens=min(chosen.context * chosen.sequences, chosen.memory.kv_tokens),
+        kv_needed=engine.kv_needed(variant, chosen.layout, chosen.load),
         memory=chosen.memory,
         port=spec.port,
         served_names=served_names,
@@ -270,15 +284,17 @@ def make_plan(name: str, spec: HostSpec, probe: Probe, facts: Mapping[str, Model
     _check_declared(spec, host)
     if not host.gpus:
         raise PlacementError(_no_gpu(host))
-    free = list(host.gpus)
+    kept = _kept(spec, host, probe)
+    held = {gpu.pci_address for service in kept.values() for gpu in service.gpus}
+    free = [gpu for gpu in host.gpus if gpu.pci_address not in held]
     services: list[Service] = []
     rejections: list[Rejection] = []
-    for wanted in spec.hermes_services:
+    for index, wanted in enumerate(spec.hermes_services):
         current = _current(probe, wanted.name)
-        if current and not spec.hermes_refresh and _still_wanted(current, wanted, spec, free):
-            services.append(current)
+        if wanted.name in kept:
+            services.append(kept[wanted.name])
         else:
-            later = spec.hermes_services[len(services) + 1 :]
+            later = [other for other in spec.hermes_services[index + 1 :] if other.name not in kept]
             variants = find_variants(name, wanted, catalog)
             if not variants:
                 raise PlacementError(

@@ -8,14 +8,21 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from hermeion.records import Record
+from hermeion.units import GIB
 
 KV_BLOCK = 16
 """Tokens of one block of vLLM's KV cache."""
 
 
-def kv_tokens(cache: int, per_token: int) -> int:
-    """Tokens in a cache of so many bytes: whole blocks, one of which vLLM keeps for itself."""
-    return max(0, cache // (KV_BLOCK * per_token) * KV_BLOCK - KV_BLOCK)
+def kv_tokens(cache: int, per_token: int, block: int = KV_BLOCK) -> int:
+    """Tokens in a cache of so many bytes: whole blocks, one of which the engine keeps for itself; or every token."""
+    own = block if block > 1 else 0
+    return max(0, cache // (block * per_token) * block - own)
+
+
+def margin(device: int) -> int:
+    """Bytes kept against errors of the estimates, of a GPU of which CUDA sees ``device`` bytes: half a GiB or 1 %."""
+    return max(GIB // 2, device // 100)
 
 
 class MemoryBudget(Record):
@@ -33,6 +40,7 @@ class MemoryBudget(Record):
         graphs: CUDA graphs, where the engine sets them aside.
         margin: Kept against errors of this estimate.
         kv_per_token: KV cache of one token.
+        kv_block: Tokens of one block of the KV cache; an engine with blocks keeps one for itself.
     """
 
     device: int
@@ -46,6 +54,7 @@ class MemoryBudget(Record):
     graphs: int = 0
     margin: int
     kv_per_token: int
+    kv_block: int = KV_BLOCK
 
     @property
     def fixed(self) -> int:
@@ -66,12 +75,12 @@ class MemoryBudget(Record):
     @property
     def kv_tokens(self) -> int:
         """Tokens that are promised."""
-        return kv_tokens(self.kv_cache, self.kv_per_token)
+        return kv_tokens(self.kv_cache, self.kv_per_token, self.kv_block)
 
     @property
     def kv_tokens_expected(self) -> int:
         """Tokens that the engine is expected to print."""
-        return kv_tokens(self.kv_expected, self.kv_per_token)
+        return kv_tokens(self.kv_expected, self.kv_per_token, self.kv_block)
 
     @property
     def idle(self) -> int:
@@ -144,6 +153,7 @@ class Service(Record):
         context: Tokens of context served.
         sequences: Requests served at the same time.
         kv_tokens: KV cache the plan promises, in tokens: ``context × sequences`` where that fits, else what fits.
+        kv_needed: KV cache in bytes on the fullest GPU without which the engine does not start with this context.
         kv_precision: Precision of the KV cache: ``bf16`` or ``fp8``.
         remarks: What a person should know about the choice, in sentences.
         config: The engine's configuration file, without secrets.
@@ -170,6 +180,7 @@ class Service(Record):
     sequences: int
     kv_precision: str
     kv_tokens: int
+    kv_needed: int
     memory: MemoryBudget
     port: int
     served_names: tuple[str, ...]

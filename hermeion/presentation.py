@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hermeion.gpu_names import describe_models
 from hermeion.plans import Plan, Service
 from hermeion.stages import Stages
 from hermeion.units import format_bytes
@@ -9,7 +10,7 @@ from hermeion.units import format_bytes
 
 def service_text(service: Service) -> str:
     """One service in a few lines."""
-    gpus = f"{len(service.gpus)} × {service.gpus[0].model}"
+    gpus = describe_models([gpu.model for gpu in service.gpus])
     identity = ", ".join(gpu.uuid or gpu.pci_address for gpu in service.gpus)
     memory = service.memory
     parallel = f"tensor parallel {service.tensor_parallel}"

@@ -102,9 +102,9 @@ class Search:
         wanted = self.spec.gpus
         if isinstance(wanted, tuple):
             named = tuple(sorted((gpu for gpu in self.free if gpu.uuid in wanted), key=lambda gpu: gpu.pci_address))
-            if named and len(named) == len(set(wanted)):
+            if len(named) == len(set(wanted)):
                 return [[named]]
-            self.reject(f"{variant.name} on the GPUs named", _not_named(self.free, wanted))
+            self.reject(f"{variant.name} on the GPUs named", _not_named(self.free))
             return []
         most = max(1, len(self.free) - self.leave)
         counts = list(range(1, most + 1)) if wanted == "auto" else [int(wanted)]
@@ -202,7 +202,8 @@ class Search:
         if self.spec.context != "max" and load.context < self.spec.context:
             yield f"{load.context} tokens of context in place of {self.spec.context}, which do not fit"
         if self.spec.sequences is None and load.sequences < (default := engine.default_sequences(gpus)):
-            yield f"{load.sequences} requests at the same time in place of {default}, which leaves room for the context"
+            fewer = "1 request" if load.sequences == 1 else f"{load.sequences} requests"
+            yield f"{fewer} at the same time in place of {default}, which leaves room for the context"
 
     def climb(
         self, engine: Engine, variant: Variant, floor: Floor, *, native: bool, whole_ladder: bool = True
@@ -226,7 +227,9 @@ class Search:
         rungs: list[list[Candidate]] = []
         known = {gpus: self._kv_precisions(engine, gpus) for gpus in sets}
         kv_precisions = tuple(dict.fromkeys(kv for of_set in known.values() for kv in of_set))
-        for fewer in _halvings(self.spec.sequences, most=8 if whole_ladder else 1):
+        # An engine that divides its cache gives up requests before precision.
+        divides = engine.NAME in SPLIT_BY_LAYERS
+        for fewer in _halvings(self.spec.sequences, most=8 if whole_ladder or divides else 1, divides=divides):
             for kv in kv_precisions if whole_ladder else kv_precisions[:1]:
                 sets = [gpus for gpus in sets if _place(engine, variant, gpus) not in self._hopeless]
                 found = [
@@ -309,7 +312,7 @@ def _longest_of(candidates: Sequence[Candidate], least: int) -> Candidate | None
     return max(enough, key=lambda candidate: candidate.context, default=None)
 
 
-def _halvings(wanted: int | None, most: int) -> Iterator[Callable[[Engine, GpuSet], int]]:
+def _halvings(wanted: int | None, most: int, *, divides: bool) -> Iterator[Callable[[Engine, GpuSet], int]]:
     """The wanted number of requests; or the engine's default, and then less and less."""
     if wanted is not None:
         yield lambda _engine, _gpus: wanted
@@ -318,7 +321,7 @@ def _halvings(wanted: int | None, most: int) -> Iterator[Callable[[Engine, GpuSe
 
         def sequences(engine: Engine, gpus: GpuSet, power: int = power) -> int:
             default = engine.default_sequences(gpus)
-            return max(min(default, FEWEST_SEQUENCES), default >> power)
+            return max(1 if divides else min(default, FEWEST_SEQUENCES), default >> power)
 
         yield sequences
 
@@ -344,13 +347,11 @@ def _option(variant: Variant, gpus: GpuSet, kv: KvPrecision, sequences: int, def
     if kv != "bf16":
         text += f", {kv.upper()} KV cache"
     if sequences < default:
-        text += f", {sequences} requests"
+        text += f", {sequences} {'request' if sequences == 1 else 'requests'}"
     return text
 
 
-def _not_named(free: Sequence[Gpu], wanted: Sequence[str]) -> str:
-    if not wanted:
-        return "the list of GPUs is empty: name some by UUID, or use a number or 'auto'"
+def _not_named(free: Sequence[Gpu]) -> str:
     if any(gpu.uuid is None for gpu in free):
         return "GPUs are named by UUID, which only a driver tells: use a number or 'auto' for the first run"
     return "not all of the GPUs named are here and free"

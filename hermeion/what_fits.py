@@ -89,9 +89,13 @@ def _fit(variant: Variant, model: GpuModel, count: int, context: int | None) -> 
     search = Search(_spec(variant, engine, context), host, host.gpus)
     chosen = search.best([(engine, variant)])
     if chosen is None:
-        last = list(search.rejections.values())[-1]  # with the most GPUs
-        return Fit(**known, reason=last.reason, needed=last.needed, available=last.available)
-    ceiling = decode_ceiling(chosen.memory, variant.shape, model.bandwidth, chosen.layout.pipeline_parallel)
+        tried = list(search.rejections.values())
+        # The option that came closest; what was not a matter of bytes is the same for all of them.
+        closest = min(tried, key=lambda r: (r.needed or 0) - (r.available or 0))
+        return Fit(**known, reason=closest.reason, needed=closest.needed, available=closest.available)
+    ceiling = decode_ceiling(
+        chosen.memory, variant.shape, model.bandwidth, chosen.layout.pipeline_parallel, variant.bytes
+    )
     tokens = chosen.memory.kv_tokens
     return Fit(
         **known,

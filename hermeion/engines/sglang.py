@@ -11,7 +11,7 @@ from hermeion.engines.protocol import Layout, Load
 from hermeion.hosts import Gpu
 from hermeion.memory import sglang as memory
 from hermeion.memory.kv_cache import KvPrecision
-from hermeion.plans import MemoryBudget
+from hermeion.plans import MemoryBudget, margin
 from hermeion.variants import Variant
 
 NAME = "sglang"
@@ -142,9 +142,11 @@ def budget(
     )
     # 32-bit weights arrive as 16 bits.
     published = variant.bytes // 2 if variant.precision == "fp32" else variant.bytes
-    return memory.fullest_stage(
-        variant.shape, variant.format, min(gpu.cuda for gpu in gpus), settings, published=published
-    )
+    device = min(gpu.cuda for gpu in gpus)
+    # SGLang's share is one of what is free when it starts: what others hold is not there.
+    free = min(gpu.cuda - (gpu.memory - gpu.free) for gpu in gpus)
+    found = memory.fullest_stage(variant.shape, variant.format, free, settings, published=published)
+    return found.model_copy(update={"device": device, "margin": margin(device)})
 
 
 def kv_needed(variant: Variant, layout: Layout, load: Load) -> int:

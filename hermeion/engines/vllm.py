@@ -14,7 +14,7 @@ from hermeion.hosts import Gpu
 from hermeion.inventory import ServiceSpec
 from hermeion.memory import vllm as memory
 from hermeion.memory.kv_cache import KvPrecision, kv_per_request
-from hermeion.plans import KV_BLOCK, MemoryBudget
+from hermeion.plans import KV_BLOCK, MemoryBudget, margin
 from hermeion.units import GIB
 from hermeion.variants import Variant
 from hermeion.weights import published_bytes, stage_layers
@@ -144,7 +144,7 @@ def utilisation(gpus: Sequence[Gpu], layout: Layout) -> float:
     taken = max(gpu.memory - gpu.free for gpu in gpus)
     outside = memory.CONTEXT_FREE + (memory.NCCL_FREE if layout.tensor_parallel > 1 else 0) + FREE_RESERVE + taken
     most = (device - outside) / device
-    return int(min(most, UTILISATION + memory.margin(device) / device) * 1000) / 1000
+    return int(min(most, UTILISATION + margin(device) / device) * 1000) / 1000
 
 
 def budget(

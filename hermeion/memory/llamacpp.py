@@ -175,6 +175,7 @@ def llamacpp_budget(
             activations=compute_bytes(shape, settings, gpus, is_last=index == gpus - 1),
             non_torch=CUDA_CONTEXT,
             margin=FIT_TARGET if own_margin is None else own_margin,
+            kv_block=1,
             kv_per_token=max(1, kv_per_token(shape, layers[index], settings.kv_precision)),
         )
         for index, device in enumerate(devices)

@@ -10,7 +10,7 @@ import math
 from typing import NamedTuple
 
 from hermeion.memory.kv_cache import ELEMENT_BYTES, KvPrecision
-from hermeion.plans import MemoryBudget
+from hermeion.plans import MemoryBudget, margin
 from hermeion.precisions import Precision
 from hermeion.shapes import Shape
 from hermeion.units import GIB, MIB
@@ -99,11 +99,6 @@ def default_settings(
         pipeline_parallel=pipeline_parallel,
         kv_precision=kv_precision,
     )
-
-
-def margin(device: int) -> int:
-    """Bytes kept against errors of these estimates: half a GiB or one per cent."""
-    return max(GIB // 2, device // 100)
 
 
 def prefill_graph_sizes(most: int) -> tuple[int, ...]:

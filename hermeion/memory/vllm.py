@@ -10,7 +10,7 @@ import re
 from typing import NamedTuple
 
 from hermeion.memory.kv_cache import KvPrecision, kv_per_token
-from hermeion.plans import MemoryBudget
+from hermeion.plans import MemoryBudget, margin
 from hermeion.precisions import Precision
 from hermeion.shapes import Shape
 from hermeion.units import GIB
@@ -71,11 +71,6 @@ class Settings(NamedTuple):
     kv_precision: KvPrecision = "bf16"
     eager: bool = False
     element: int = 2
-
-
-def margin(device: int) -> int:
-    """Bytes kept against errors of these estimates: half a GiB or one per cent."""
-    return max(GIB // 2, device // 100)
 
 
 def sampler_bytes(shape: Shape, settings: Settings) -> int:

@@ -48,10 +48,11 @@ def test_good_plan() -> None:
             f"the GPU at 0000:01:00.0 is {uuid_of(0)}, planned was GPU-old",
         ),
         (
-            {"context": 200000},
+            {"kv_needed": 10**12},
             the_host(),
             "memory",
-            f"the KV cache holds {service().memory.kv_tokens} tokens, the context is 200000",
+            f"the KV cache has {service().memory.kv_cache} bytes, a context of {service().context} tokens needs "
+            "1000000000000",
         ),
         (
             {"kv_tokens": 999999},

@@ -174,6 +174,18 @@ def ceiling(memory: MemoryBudget, shape: Shape, bandwidth: int, stages: int = 1)
     return found.value
 
 
+def test_an_input_embedding_is_not_read() -> None:
+    """Of an input embedding only one row is read: 10 GB with one of 1.05 GB are 8.95 GB a token."""
+    found = decode_ceiling(memory_of(10 * 10**9), DENSE, 10**12, weights=10 * 10**9)
+    tied = decode_ceiling(
+        memory_of(10 * 10**9), DENSE.model_copy(update={"tied_embeddings": True}), 10**12, weights=10 * 10**9
+    )
+    assert found is not None
+    assert tied is not None
+
+    assert (111.7, 100.0) == (round(found.value, 1), round(tied.value, 1))
+
+
 def test_unknown_bandwidth() -> None:
     """Of a GPU whose bandwidth nobody knows there is no estimate."""
     assert None is decode_ceiling(memory_of(1), DENSE, 0)

@@ -166,3 +166,17 @@ def test_how_near_is_the_same(shift: float, known: bool) -> None:
     total = gpu_models()["2bb3:227a"].memory  # no other card is near it
 
     assert known == (device_of(round(total * (1 + shift))).model is not None)
+
+
+def test_a_whole_word_is_meant() -> None:
+    """The RTX PRO 6000 is not the 6000D, whose name begins like it and which has less memory."""
+    assert "NVIDIA RTX PRO 6000 Blackwell" == parse_gpu_set("RTX PRO 6000")[0].name
+    assert "NVIDIA RTX PRO 6000D" == parse_gpu_set("RTXPRO6000D")[0].name
+
+
+def test_of_cards_of_one_total_the_one_that_was_seen() -> None:
+    """24576 MiB is a 3090's total and an A30's; of the 3090 it is known what CUDA sees."""
+    device = device_of(24576 * MIB)
+
+    assert device.model is not None
+    assert ("NVIDIA GeForce RTX 3090", 24125 * MIB) == (device.model.name, device.cuda)

@@ -143,6 +143,11 @@ def test_host_keys(data: dict[str, Any], message: str) -> None:
             "gpus: input should be 'auto', or input should be a valid integer, unable to parse string as an integer, "
             "or input should be a list (found 'all')",
         ),
+        (
+            {"gpus": []},
+            "gpus: input should be 'auto', or input should be a valid integer, or tuple should have at least 1 item "
+            "after validation, not 0 (found [])",
+        ),
         ({"name": "Hermes"}, "name: string should match pattern '^[a-z][a-z0-9-]{0,31}$' (found 'Hermes')"),
         ({"runtime": "systemd"}, "runtime: input should be 'compose' (found 'systemd')"),
         (

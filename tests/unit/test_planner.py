@@ -298,6 +298,31 @@ def test_a_service_leaves_gpus_to_the_next(second: dict[str, Any], counts: list[
     assert 2 == len({gpu.uuid for service in plan.services for gpu in service.gpus})
 
 
+def test_a_new_service_does_not_move_a_running_one() -> None:
+    """A service that is put before one that runs takes a GPU that is free, and the running one keeps its own."""
+    gpus = (RTX_4090, RTX_4090)
+    running = {**HERMES, "name": "b", "gpus": 1, "port": 8001}
+    first = final_plan(running, gpus=gpus)
+    probe = make_probe(gpus, **converged_answers(first))
+    new, kept = make_plan(NAME, make_spec({**HERMES, "name": "a", "gpus": 1}, running), probe).services
+
+    assert first.services == (kept,)
+    assert ["0000:02:00.0"] == [gpu.pci_address for gpu in new.gpus]
+
+
+def test_sliding_windows_are_promised_what_is_printed() -> None:
+    """A model with sliding windows serves a context longer than the tokens that vLLM prints; the plan is legal."""
+    shape = {**OWN["shape"], "layers": 62, "sliding_layers": 52, "sliding_window": 1024, "max_context": 131072}
+    spec = make_spec({"name": "mine", "model": "my-llama"}, hermes_catalog=[{**OWN, "shape": shape}])
+    probe = make_probe((RTX_4090,))
+    plan = make_plan(NAME, spec, probe)
+    (service,) = plan.services
+
+    assert service.memory.kv_tokens < service.context
+    assert service.kv_tokens == service.memory.kv_tokens
+    assert () == check_plan(plan, reconcile(NAME, probe))
+
+
 def test_a_running_release_stays_where_it_is() -> None:
     """What runs does not move because others freed a GPU: only what the inventory moves, moves."""
     gpus = (RTX_4090, RTX_4090)

@@ -586,7 +586,7 @@ def test_storage(model: str, least: float, most: float, claim: Claim) -> None:
 def test_the_most_bits_that_fit(context: int, precision: str) -> None:
     """The guide advises the fewest bits that fit; it is the most bits that hold the wanted context."""
     claim = guide("5.4", "select the highest quantization level (lowest number of bits, e.g., Q4_K_M over Q6_K)")
-    service = fitting("hermes-3-8b", [RTX_3060], engine="llamacpp", context=context)
+    service = fitting("hermes-3-8b", [RTX_3060], engine="llamacpp", context=context, sequences=4)
     order = [variant.precision for variant in built_in_catalog()["hermes-3-8b"] if variant.format.container == "gguf"]
 
     assert "Q4_K_M over Q6_K" in claim.quote

@@ -15,7 +15,6 @@ from hermeion.memory.sglang import (
     free_before_loading,
     fullest_stage,
     kv_per_token,
-    margin,
     pipeline_layers,
     prefill_graph_sizes,
     reserved_mib,
@@ -24,6 +23,7 @@ from hermeion.memory.sglang import (
     static_fraction,
     vision_factor,
 )
+from hermeion.plans import margin
 from hermeion.precisions import PRECISIONS
 from hermeion.shapes import Experts, Latent, Shape
 from hermeion.units import GIB, MIB

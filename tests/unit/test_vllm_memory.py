@@ -13,12 +13,11 @@ from hermeion.memory.vllm import (
     default_sequences,
     default_utilisation,
     graph_bytes,
-    margin,
     non_torch_bytes,
     parse_version,
     vllm_budget,
 )
-from hermeion.plans import MemoryBudget
+from hermeion.plans import MemoryBudget, margin
 from hermeion.precisions import PRECISIONS
 from hermeion.shapes import Experts, Shape
 from hermeion.units import GIB, MIB
