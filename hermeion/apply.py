@@ -15,13 +15,14 @@ from hermeion import narration, presentation
 from hermeion.answers import parse_answers
 from hermeion.checks import check_plan
 from hermeion.container_runtime import check_docker
+from hermeion.demands import check_inventory
 from hermeion.engines import ENGINES
 from hermeion.errors import ApplyError, HermeionError, InventoryError, PlacementError
 from hermeion.facts import HostProbe, run_or_fail
 from hermeion.hosts import reconcile
 from hermeion.inventory import HostSpec, parse_host_spec
 from hermeion.model_files import model_question, read_model
-from hermeion.planner import check_inventory, make_plan, unread_models
+from hermeion.planner import make_plan, unread_models
 from hermeion.plans import Plan, Service
 from hermeion.probe import Probe
 from hermeion.reports import refusal_json, seen_json, wanted_json

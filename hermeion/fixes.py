@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from hermeion.candidates import Candidate
 from hermeion.engines import ENGINES
 from hermeion.gpu_sets import describe
 from hermeion.gpus import GpuModel, gpu_models
 from hermeion.hosts import Gpu, Host
 from hermeion.inventory import ServiceSpec
 from hermeion.records import Record
-from hermeion.search import Candidate, Search, pairs_for
+from hermeion.search import Search, pairs_for
 from hermeion.variants import Variant
 
 LEAST_USEFUL = 1024

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from hermeion.candidates import Candidate
 from hermeion.errors import PlacementError
 from hermeion.fixes import find_fix
 from hermeion.hosts import Gpu, Host
 from hermeion.inventory import ServiceSpec
 from hermeion.plans import Rejection, Service
-from hermeion.search import Candidate, Search, pairs_for
+from hermeion.search import Search, pairs_for
 from hermeion.variants import Variant
 
 

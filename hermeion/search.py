@@ -9,67 +9,26 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from hermeion.candidates import (
+    COMFORTABLE_CONTEXT,
+    CONTEXT_STEP,
+    FEWEST_SEQUENCES,
+    LEAST_CONTEXT,
+    SHARE_FREE,
+    SPLIT_BY_LAYERS,
+    Candidate,
+    Floor,
+    option_text,
+)
 from hermeion.engines import ENGINES
 from hermeion.engines.protocol import Engine, Layout, Load
-from hermeion.gpu_sets import GpuSet, describe, gpu_sets
+from hermeion.gpu_sets import GpuSet, gpu_sets
 from hermeion.hosts import Gpu, Host
 from hermeion.inventory import ServiceSpec
 from hermeion.memory.kv_cache import KvPrecision
 from hermeion.plans import MemoryBudget, Rejection, Service
 from hermeion.units import format_bytes
 from hermeion.variants import Variant
-
-COMFORTABLE_CONTEXT = 32768
-"""With ``context="max"`` a variant with fewer bits is taken only if the better one does not reach this many tokens."""
-
-LEAST_CONTEXT = 2048
-"""With ``context="max"`` the least that is served unless ``min_context`` says otherwise."""
-
-CONTEXT_STEP = 256
-"""A context that memory limits is rounded down to this many tokens."""
-
-SHARE_FREE = 0.9
-"""A GPU on which others hold more than the rest of this is left to them: they compute there. A desktop takes less, and
-the engine then takes so much less itself."""
-
-SPLIT_BY_LAYERS = frozenset({"llamacpp", "ollama"})
-"""Engines that spread layers over any number of GPUs, and whose buffers grow with the context."""
-
-FEWEST_SEQUENCES = 8
-"""Where memory is tight, the requests at the same time are halved down to this many, unless the inventory says more."""
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A variant on GPUs, with the longest context that fits there, up to the wanted one."""
-
-    engine: Engine
-    version: str
-    variant: Variant
-    gpus: GpuSet
-    layout: Layout
-    load: Load
-    memory: MemoryBudget
-    option: str
-    remarks: tuple[str, ...] = ()
-
-    @property
-    def context(self) -> int:
-        """Tokens of context."""
-        return self.load.context
-
-    @property
-    def sequences(self) -> int:
-        """Requests at the same time."""
-        return self.load.sequences
-
-
-@dataclass(frozen=True, slots=True)
-class Floor:
-    """What is wanted of the context: ``wanted`` if it fits, else as much as fits and at least ``least``, in tokens."""
-
-    wanted: int
-    least: int
 
 
 @dataclass(slots=True)
@@ -130,7 +89,7 @@ class Search:
     def _evaluate(
         self, engine: Engine, variant: Variant, gpus: GpuSet, kv: KvPrecision, sequences: int, floor: Floor
     ) -> Candidate | None:
-        option = _option(variant, gpus, kv, sequences, engine.default_sequences(gpus), engine)
+        option = option_text(variant, gpus, kv, sequences, engine.default_sequences(gpus), engine)
         place = _place(engine, variant, gpus)
         layout = engine.layout(variant, len(gpus))
         longest = variant.shape.max_context
@@ -338,17 +297,6 @@ def _longest(wanted: int, holds: Callable[[int], bool]) -> int:
         else:
             high = middle - 1
     return low * CONTEXT_STEP
-
-
-def _option(variant: Variant, gpus: GpuSet, kv: KvPrecision, sequences: int, default: int, engine: Engine) -> str:
-    text = f"{variant.name} on {describe(gpus)}"
-    if engine.NAME != "vllm":
-        text += f" with {engine.LABEL}"
-    if kv != "bf16":
-        text += f", {kv.upper()} KV cache"
-    if sequences < default:
-        text += f", {sequences} {'request' if sequences == 1 else 'requests'}"
-    return text
 
 
 def _not_named(free: Sequence[Gpu]) -> str:

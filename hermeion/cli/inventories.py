@@ -63,7 +63,7 @@ def wanted_by(hosts: Sequence[Mapping[str, Any]]) -> dict[str, HostSpec]:
     Raises:
         HermeionError: One line per problem, of all hosts.
     """
-    from hermeion.planner import check_inventory  # noqa: PLC0415  # not needed to start
+    from hermeion.demands import check_inventory  # noqa: PLC0415  # not needed to start
 
     specs: dict[str, HostSpec] = {}
     problems: list[str] = []

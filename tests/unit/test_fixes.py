@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
+from hermeion.demands import check_inventory
 from hermeion.errors import PlacementError
 from hermeion.fixes import LIMITS, REFERENCE_MODELS, Fix, gpus_of
 from hermeion.gpus import gpu_models
 from hermeion.inventory import ServiceSpec
-from hermeion.planner import check_inventory, make_plan
+from hermeion.planner import make_plan
 from hermeion.plans import Plan
 from tests.unit.builders import (
     A100_40,

@@ -77,7 +77,7 @@ BANS = (
         "the product does not know that a lab exists",
     ),
     Ban(
-        ("hermeion.planner",),
+        ("hermeion.planner", "hermeion.search", "hermeion.placement"),
         ("hermeion/checks.py", "tests/hosts/*", "hermeion/render.py", "hermeion/stages.py", "hermeion/scripts/*"),
         (),
         "who judges or applies a plan must not know how it was made, or it repeats the planner's mistakes",
@@ -152,7 +152,9 @@ RANKS = {
     "hermeion.engines.llamacpp": 6,
     "hermeion.engines.ollama": 7,
     "hermeion.engines": 8,
+    "hermeion.candidates": 8,
     "hermeion.search": 9,
+    "hermeion.demands": 9,
     "hermeion.fixes": 10,
     "hermeion.placement": 11,
     "hermeion.what_fits": 12,

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from hermeion.checks import check_plan
+from hermeion.demands import check_inventory
 from hermeion.errors import HermeionError, InventoryError, PlacementError
 from hermeion.gpus import gpu_models
 from hermeion.hosts import reconcile
-from hermeion.planner import check_inventory, make_plan
+from hermeion.planner import make_plan
 from hermeion.plans import Plan, Service
 from hermeion.probe import parse_probe
 from hermeion.units import GIB

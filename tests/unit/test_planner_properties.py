@@ -11,6 +11,8 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.configuration import set_hypothesis_home_dir
 
+from hermeion.candidates import COMFORTABLE_CONTEXT, SPLIT_BY_LAYERS, Floor
+from hermeion.demands import check_inventory, find_variants
 from hermeion.engines import ENGINES
 from hermeion.engines.protocol import Layout, Load
 from hermeion.errors import HermeionError, PlacementError
@@ -19,11 +21,11 @@ from hermeion.gpus import gpu_models
 from hermeion.hosts import Gpu, Host, reconcile
 from hermeion.inventory import ServiceSpec
 from hermeion.placement import place
-from hermeion.planner import check_inventory, find_variants, make_plan
+from hermeion.planner import make_plan
 from hermeion.plans import KV_BLOCK, Plan
 from hermeion.precisions import PRECISIONS, Precision
 from hermeion.probe import Probe
-from hermeion.search import COMFORTABLE_CONTEXT, SPLIT_BY_LAYERS, Floor, Search, pairs_for
+from hermeion.search import Search, pairs_for
 from hermeion.shapes import Experts, Latent, Shape
 from hermeion.variants import Variant, built_in_catalog
 from hermeion.weights import layer_matrices, published_bytes, weight_bytes

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from hermeion.demands import check_inventory
 from hermeion.errors import InventoryError, PlacementError
-from hermeion.planner import check_inventory, make_plan
+from hermeion.planner import make_plan
 from hermeion.variants import ModelFacts, built_in_catalog
 from tests.unit.builders import (
     A100_40,
