@@ -22,6 +22,8 @@ EngineName = Literal["vllm", "sglang", "llamacpp", "ollama"]
 
 KV_DTYPES: Mapping[str, KvPrecision] = {
     "bfloat16": "bf16",
+    "bf16": "bf16",
+    "fp16": "bf16",
     "float16": "bf16",
     "float32": "fp32",
     "fp8": "fp8",
@@ -152,10 +154,8 @@ def read_parallel(shape: Shape, options: BudgetOptions) -> tuple[int, int]:
         )
     if pp > shape.layers:
         raise InventoryError(f"--pp: {shape.layers} layers cannot be a pipeline of {pp} stages.")
-    if options.gpus is not None and options.gpus != tp * pp:
-        raise InventoryError(
-            f"--gpus: {options.gpus} contradicts --tp {tp} × --pp {pp} = {tp * pp}. Leave one of them out."
-        )
+    if options.gpus is not None and options.gpus < tp * pp:
+        raise InventoryError(f"--gpus: --tp {tp} × --pp {pp} need {tp * pp} GPUs, and there are {options.gpus}.")
     return tp, pp
 
 

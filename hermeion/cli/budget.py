@@ -99,9 +99,11 @@ def _show(report: BudgetReport) -> None:
 
 def budget(
     config: Annotated[Path, typer.Option(help="config.json of the model.")],
-    gpu_total_mib: Annotated[int, typer.Option(help="Memory of a GPU in MiB, as nvidia-smi or CUDA says it.")],
+    gpu_total_mib: Annotated[float, typer.Option(help="Memory of a GPU in MiB, as nvidia-smi or CUDA says it.")],
     weights_bytes: Annotated[int | None, typer.Option(help="Size of the weights' files in bytes.")] = None,
-    gpus: Annotated[int | None, typer.Option(help="Number of GPUs. Left out: --tp × --pp.")] = None,
+    gpus: Annotated[
+        int | None, typer.Option(help="GPUs that there are. Left out: --tp × --pp; alone it is --tp × --pp.")
+    ] = None,
     tp: Annotated[int | None, typer.Option(help="Tensor-parallel size. Left out: --gpus / --pp.")] = None,
     pp: Annotated[int | None, typer.Option(help="Pipeline-parallel size. Left out: 1.")] = None,
     engine: Annotated[str, typer.Option(help="vllm, sglang, llamacpp or ollama.")] = "vllm",
@@ -132,7 +134,7 @@ def budget(
     Example: `hermeion budget --config config.json --gpu-total-mib 81559 --tp 2 --max-model-len 32768 --json`
     """
     values = {
-        "gpu_total_mib": gpu_total_mib,
+        "gpu_total_mib": round(gpu_total_mib),
         "weights_bytes": weights_bytes,
         "gpus": gpus,
         "tp": tp,

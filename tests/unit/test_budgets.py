@@ -172,13 +172,13 @@ def test_llamacpp() -> None:
             "--tp: 32 attention heads and 8 KV heads cannot be split over 3 GPUs. Sizes that work: 1, 2, 4, 8, 16, 32.",
         ),
         ({"pp": 33}, "--pp: 32 layers cannot be a pipeline of 33 stages."),
-        ({"gpus": 4, "tp": 2}, "--gpus: 4 contradicts --tp 2 × --pp 1 = 2. Leave one of them out."),
+        ({"gpus": 4, "tp": 8}, "--gpus: --tp 8 × --pp 1 need 8 GPUs, and there are 4."),
         ({"dtype": "int3"}, "--dtype: 'int3' is not known. Known: auto, bfloat16, float16, float32."),
         ({"engine_version": "new"}, "--engine-version: 'new' is no version. Write it as 0.33.0."),
         (
             {"kv_cache_dtype": "int1"},
-            "--kv-cache-dtype: 'int1' is not known. Known: auto, bfloat16, f16, float16, float32, fp8, fp8_e4m3, "
-            "fp8_e5m2, q4_0, q8_0.",
+            "--kv-cache-dtype: 'int1' is not known. Known: auto, bf16, bfloat16, f16, float16, float32, fp16, "
+            "fp8, fp8_e4m3, fp8_e5m2, q4_0, q8_0.",
         ),
         (
             {"engine": "llamacpp"},

@@ -234,6 +234,25 @@ def test_experts_keep_a_workspace() -> None:
     assert peak == activation_bytes(mixture, values)
 
 
+def test_mxfp4_experts_keep_none() -> None:
+    """Kernels of MXFP4 experts have no such buffers."""
+    mixture = LLAMA_8B.model_copy(update={"experts": Experts(count=8, per_token=2, intermediate=14336)})
+    values = settings(batched_tokens=8192, sequences=8)
+    workspace = 8192 * 2 * (2 * 14336 + 14336) * 2
+
+    assert workspace == activation_bytes(mixture, values) - activation_bytes(
+        mixture, values, precision=PRECISIONS["mxfp4"]
+    )
+
+
+def test_a_tower_leaves_its_outputs() -> None:
+    """A vision tower's outputs for one batch come on top: four values per token and hidden element."""
+    seeing = LLAMA_8B.model_copy(update={"tower_parameters": 400_000_000})
+    values = settings(batched_tokens=8192)
+
+    assert 4 * 8192 * 4096 * 2 == activation_bytes(seeing, values) - activation_bytes(LLAMA_8B, values)
+
+
 @pytest.mark.parametrize(
     ("text", "expected"), [("0.33.0", (0, 33, 0)), ("v0.12", (0, 12)), ("0.20.0rc1", (0, 20, 0)), ("new", ())]
 )
