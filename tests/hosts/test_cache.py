@@ -8,7 +8,7 @@ from typing import Any
 
 def test_weights_are_complete(host: Any, plan: Mapping[str, Any]) -> None:
     """Every file of the planned commit is there with the size that the finished pull recorded."""
-    if plan["path"]:
+    if plan.get("path"):
         assert host.run(f"test -s {plan['path']}/config.json").rc == 0
         return
     repo = f"models--{plan['repo'].replace('/', '--')}"
@@ -20,5 +20,5 @@ def test_weights_are_complete(host: Any, plan: Mapping[str, Any]) -> None:
 
 def test_container_cannot_write_the_weights(host: Any, plan: Mapping[str, Any]) -> None:
     """The container cannot write to the weights."""
-    folder = "/models/local" if plan["path"] else "/models/hub"
+    folder = "/models/local" if plan.get("path") else "/models/hub"
     assert host.run(f"docker exec hermeion-{plan['name']} touch {folder}/x").rc != 0
