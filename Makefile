@@ -23,8 +23,10 @@ lint:    ## ruff, mypy, generated documents
 	@.venv/bin/mypy
 	@.venv/bin/python -m hermeion.docs --check README.md
 
-bench:   ## side-by-side measurements, printed as ratios
+bench:   ## side-by-side measurements, printed as ratios; the lab of `make demo` has to stand
 	@scripts/setup
+	@.venv/bin/python benchmarks/memory_accuracy.py
+	@.venv/bin/python benchmarks/planner.py
 	@.venv/bin/python benchmarks/no_op.py
 
 docs:    ## write the generated parts of README.md anew
