@@ -16,6 +16,9 @@ COMFORTABLE_CONTEXT = 32768
 LEAST_CONTEXT = 2048
 """With ``context="max"`` the least that is served unless ``min_context`` says otherwise."""
 
+USEFUL_CONTEXT = 8192
+"""Tokens that every request of an engine that divides its cache shall have, before it serves several at once."""
+
 CONTEXT_STEP = 256
 """A context that memory limits is rounded down to this many tokens."""
 

@@ -16,6 +16,7 @@ from hermeion.candidates import (
     LEAST_CONTEXT,
     SHARE_FREE,
     SPLIT_BY_LAYERS,
+    USEFUL_CONTEXT,
     Candidate,
     Floor,
     option_text,
@@ -246,8 +247,13 @@ class Search:
         # No variant is comfortable: the one with the longest context that is still accepted.
         found_all: list[Candidate] = []
         for e, v, native in ordered:
-            floor = Floor(v.shape.max_context, min(self.spec.min_context or LEAST_CONTEXT, v.shape.max_context))
-            if found := self.climb(e, v, floor, native=native):
+            longest = v.shape.max_context
+            found = None
+            if e.NAME in SPLIT_BY_LAYERS and self.spec.min_context is None:
+                useful = Floor(longest, min(USEFUL_CONTEXT, longest))
+                found = self.climb(e, v, useful, native=native, whole_ladder=False)
+            least = Floor(longest, min(self.spec.min_context or LEAST_CONTEXT, longest))
+            if found := found or self.climb(e, v, least, native=native):
                 found_all.append(found)
         return max(found_all, key=lambda c: c.context, default=None)
 
