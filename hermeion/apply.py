@@ -19,6 +19,7 @@ from hermeion.demands import check_inventory
 from hermeion.engines import ENGINES
 from hermeion.errors import ApplyError, HermeionError, InventoryError, PlacementError
 from hermeion.facts import HostProbe, run_or_fail
+from hermeion.gpu_names import describe_models
 from hermeion.hosts import reconcile
 from hermeion.inventory import HostSpec, parse_host_spec
 from hermeion.model_files import model_question, read_model
@@ -193,7 +194,7 @@ def check_startable(plan: Plan) -> None:
         if not engine.RUNNABLE:
             raise PlacementError(
                 f"{plan.host}: {service.name}: {engine.LABEL} is planned ({service.variant}, {service.context} tokens "
-                f"on {len(service.gpus)} × {service.gpus[0].model}), and this release cannot start it yet. "
+                f"on {describe_models([gpu.model for gpu in service.gpus])}), and this release cannot start it yet. "
                 "It starts vLLM: leave engine out, or set it to 'vllm'."
             )
 

@@ -8,6 +8,7 @@ from typing import Any
 from hermeion.engines import ENGINES
 from hermeion.errors import HermeionError
 from hermeion.forecasts import GIGABIT, Estimate, decode_ceiling, pull_time, start_time
+from hermeion.gpu_names import describe_models
 from hermeion.gpus import gpu_models
 from hermeion.hosts import Gpu
 from hermeion.inventory import HostSpec
@@ -49,7 +50,7 @@ def _option(service: Service) -> str:
     with_engine = "" if service.engine == "vllm" else f" with {engine.LABEL if engine else service.engine}"
     kv = "" if service.kv_precision == "bf16" else f", {service.kv_precision.upper()} KV cache"
     return (
-        f"{service.variant} on {len(service.gpus)} × {service.gpus[0].model}{with_engine}{kv}, "
+        f"{service.variant} on {describe_models([gpu.model for gpu in service.gpus])}{with_engine}{kv}, "
         f"{service.context} tokens × {requests(service.sequences)}"
     )
 

@@ -135,7 +135,7 @@ def _service(spec: ServiceSpec, host: HostSpec, name: str, chosen: Candidate, cu
         sequences=chosen.sequences,
         kv_precision=chosen.load.kv_precision,
         kv_tokens=min(chosen.context * chosen.sequences, chosen.memory.kv_tokens),
-        kv_needed=engine.kv_needed(variant, chosen.layout, chosen.load),
+        kv_needed=engine.kv_needed(variant, chosen.gpus, chosen.layout, chosen.load),
         memory=chosen.memory,
         port=spec.port,
         served_names=served_names,

@@ -26,7 +26,7 @@ from hermeion.engines.protocol import Engine, Layout, Load
 from hermeion.gpu_sets import GpuSet, gpu_sets
 from hermeion.hosts import Gpu, Host
 from hermeion.inventory import ServiceSpec
-from hermeion.memory.kv_cache import KvPrecision
+from hermeion.memory.kv_cache import KvPrecision, longest_context
 from hermeion.plans import MemoryBudget, Rejection, Service
 from hermeion.units import format_bytes
 from hermeion.variants import Variant
@@ -121,7 +121,7 @@ class Search:
                     gpu.free,
                 )
                 return None
-        needed = memory.fixed + memory.margin + engine.kv_needed(variant, layout, load)
+        needed = memory.fixed + memory.margin + engine.kv_needed(variant, gpus, layout, load)
         least = budget(min(floor.wanted, CONTEXT_STEP))
         if least.kv_cache + least.activations <= 0:
             self._hopeless.add(place)  # fewer requests need less for activations, and for nothing else
@@ -136,10 +136,10 @@ class Search:
             return None
 
         def holds(context: int) -> bool:
-            cache = engine.kv_needed(variant, layout, load._replace(context=context))
+            cache = engine.kv_needed(variant, gpus, layout, load._replace(context=context))
             return cache <= least.kv_cache and cache <= budget(context).kv_cache
 
-        fits = _longest(floor.wanted, holds)
+        fits = longest_context(floor.wanted, holds, CONTEXT_STEP)
         if fits < floor.wanted:
             self.reject(
                 option,
@@ -289,20 +289,6 @@ def _halvings(wanted: int | None, most: int, *, divides: bool) -> Iterator[Calla
             return max(1 if divides else min(default, FEWEST_SEQUENCES), default >> power)
 
         yield sequences
-
-
-def _longest(wanted: int, holds: Callable[[int], bool]) -> int:
-    """The longest context that is held, in tokens: the wanted one, or a multiple of a step below it."""
-    if holds(wanted):
-        return wanted
-    low, high = 0, wanted // CONTEXT_STEP  # a multiple that fits, and the first that may not
-    while low < high:
-        middle = (low + high + 1) // 2
-        if holds(middle * CONTEXT_STEP):
-            low = middle
-        else:
-            high = middle - 1
-    return low * CONTEXT_STEP
 
 
 def _not_named(free: Sequence[Gpu]) -> str:

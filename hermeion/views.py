@@ -8,6 +8,7 @@ from pydantic import Field
 
 from hermeion.fixes import Fix
 from hermeion.forecasts import Estimate
+from hermeion.gpu_names import describe_models
 from hermeion.memory_terms import Term
 from hermeion.plans import DriverPlan, Rejection, Service
 from hermeion.records import Record
@@ -73,7 +74,7 @@ class ServiceView(Record):
     @property
     def gpus_text(self) -> str:
         """``2 × NVIDIA L40S``."""
-        return f"{len(self.service.gpus)} × {self.service.gpus[0].model}"
+        return describe_models([gpu.model for gpu in self.service.gpus])
 
 
 class HostView(Record):

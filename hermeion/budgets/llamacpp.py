@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from hermeion.budgets.options import BudgetOptions, BudgetReport, read_kv_precision
+from hermeion.budgets.options import BudgetOptions, BudgetReport, check_version, read_kv_precision
 from hermeion.engines import llamacpp as engine
 from hermeion.engines import ollama
 from hermeion.errors import InventoryError
 from hermeion.gpu_names import device_of
 from hermeion.memory import llamacpp
+from hermeion.memory.kv_cache import longest_context
 from hermeion.model_config import ModelConfig
+from hermeion.plans import MemoryBudget
 from hermeion.precisions import PRECISIONS
 from hermeion.shapes import Shape
 from hermeion.units import MIB
@@ -45,6 +47,8 @@ def make_llamacpp_budget(config: ModelConfig, options: BudgetOptions) -> BudgetR
     Raises:
         InventoryError: An option is impossible; the message names it and what works.
     """
+    versions = engine.VERSIONS if options.engine == "llamacpp" else ollama.VERSIONS
+    check_version(options, versions)
     shape = config.shape
     device = device_of(options.gpu_total_mib * MIB)
     precision, size = _precision(shape, options)
@@ -58,13 +62,14 @@ def make_llamacpp_budget(config: ModelConfig, options: BudgetOptions) -> BudgetR
     kv_precision = read_kv_precision(options.kv_cache_dtype, 2)
     settings = llamacpp.Settings(context, sequences, kv_precision)
     cards = [llamacpp.Device(total=device.cuda, free=device.cuda)] * gpus
-    rank = llamacpp.llamacpp_budget(shape, PRECISIONS[precision], size, cards, settings)
-    low, high = 0, shape.max_context // SEARCH_STEP
-    while low < high:
-        middle = (low + high + 1) // 2
-        needed = llamacpp.kv_bytes(shape, settings._replace(context=middle * SEARCH_STEP), gpus)
-        low, high = (middle, high) if needed <= rank.kv_cache else (low, middle - 1)
-    versions = engine.VERSIONS if options.engine == "llamacpp" else ollama.VERSIONS
+
+    def rank_at(tokens: int) -> MemoryBudget:
+        return llamacpp.llamacpp_budget(shape, PRECISIONS[precision], size, cards, settings._replace(context=tokens))
+
+    def holds(tokens: int) -> bool:
+        return llamacpp.kv_bytes(shape, settings._replace(context=tokens), gpus) <= rank_at(tokens).kv_cache
+
+    rank, longest = rank_at(context), longest_context(shape.max_context, holds, SEARCH_STEP)
     given = {"max_model_len": context, "max_num_seqs": sequences, "gpus": gpus, "engine_version": versions[-1]}
     return BudgetReport(
         engine=options.engine,
@@ -83,6 +88,6 @@ def make_llamacpp_budget(config: ModelConfig, options: BudgetOptions) -> BudgetR
         kv_request_bytes=llamacpp.kv_bytes(shape, settings, gpus),
         kv_cache_bytes=rank.kv_expected,
         kv_cache_tokens=rank.kv_tokens_expected,
-        longest_context=low * SEARCH_STEP,
+        longest_context=longest,
         defaults={key: value for key, value in given.items() if getattr(options, key) is None},
     )

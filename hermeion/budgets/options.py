@@ -159,6 +159,18 @@ def read_parallel(shape: Shape, options: BudgetOptions) -> tuple[int, int]:
     return tp, pp
 
 
+def check_version(options: BudgetOptions, known: tuple[str, ...]) -> None:
+    """See that the figures are those of the version that was asked for.
+
+    Raises:
+        InventoryError: Nobody has read that version's arithmetic.
+    """
+    if options.engine_version and options.engine_version.removeprefix("v") not in known:
+        raise InventoryError(
+            f"--engine-version: {options.engine} {options.engine_version} was not read. Known: {', '.join(known)}."
+        )
+
+
 def weights_factor(shape: Shape, stored: Precision, element: int, size: int | None) -> float:
     """Real size of the files over the one that follows from the shape.
 

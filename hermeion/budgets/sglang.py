@@ -5,6 +5,7 @@ from __future__ import annotations
 from hermeion.budgets.options import (
     BudgetOptions,
     BudgetReport,
+    check_version,
     read_kv_precision,
     read_parallel,
     read_precision,
@@ -24,6 +25,7 @@ def make_sglang_budget(config: ModelConfig, options: BudgetOptions) -> BudgetRep
         InventoryError: An option is impossible; the message names it and what works.
         ModelError: The size of the files and the configuration contradict each other.
     """
+    check_version(options, VERSIONS)
     shape = config.shape
     device = device_of(options.gpu_total_mib * MIB)
     total = device.model.memory if device.model else options.gpu_total_mib * MIB

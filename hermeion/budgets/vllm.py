@@ -15,7 +15,7 @@ from hermeion.engines.vllm import VERSIONS
 from hermeion.errors import InventoryError
 from hermeion.gpu_names import device_of
 from hermeion.memory import vllm
-from hermeion.memory.kv_cache import kv_per_request
+from hermeion.memory.kv_cache import kv_per_request, longest_context
 from hermeion.model_config import ModelConfig
 from hermeion.plans import KV_BLOCK
 from hermeion.shapes import Shape
@@ -26,12 +26,14 @@ def _longest(shape: Shape, settings: vllm.Settings, cache: int, tokens: int) -> 
     """The longest context of one request, in tokens: more than the cache's tokens with sliding-window layers."""
     if not shape.sliding_layers or settings.pipeline_parallel > 1:
         return min(tokens, shape.max_context)
-    low, high = 0, shape.max_context
-    while low < high:
-        middle = (low + high + 1) // 2
-        needed = kv_per_request(shape, middle, settings.kv_precision, settings.tensor_parallel, settings.batched_tokens)
-        low, high = (middle, high) if needed <= cache else (low, middle - 1)
-    return low
+
+    def holds(context: int) -> bool:
+        request = kv_per_request(
+            shape, context, settings.kv_precision, settings.tensor_parallel, settings.batched_tokens
+        )
+        return request <= cache
+
+    return longest_context(shape.max_context, holds)
 
 
 def make_vllm_budget(config: ModelConfig, options: BudgetOptions) -> BudgetReport:

@@ -101,6 +101,11 @@ def budget(
     return memory.llamacpp_budget(variant.shape, variant.format, variant.bytes, devices, _settings(load))
 
 
-def kv_needed(variant: Variant, layout: Layout, load: Load) -> int:
+def kv_needed(
+    variant: Variant,
+    gpus: Sequence[Gpu],  # noqa: ARG001  # the same on all of them
+    layout: Layout,
+    load: Load,
+) -> int:
     """The whole context of every request: llama-server allots it at the start."""
     return memory.kv_bytes(variant.shape, _settings(load), layout.gpus)

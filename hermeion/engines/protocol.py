@@ -78,5 +78,5 @@ class Engine(Protocol):
     ) -> MemoryBudget:
         """Memory on the fullest of the GPUs."""
 
-    def kv_needed(self, variant: Variant, layout: Layout, load: Load) -> int:
+    def kv_needed(self, variant: Variant, gpus: Sequence[Gpu], layout: Layout, load: Load) -> int:
         """Bytes of KV cache on the fullest GPU without which it does not start with this context."""

@@ -149,7 +149,12 @@ def budget(
     return found.model_copy(update={"device": device, "margin": margin(device)})
 
 
-def kv_needed(variant: Variant, layout: Layout, load: Load) -> int:
+def kv_needed(
+    variant: Variant,
+    gpus: Sequence[Gpu],  # noqa: ARG001  # the same on all of them
+    layout: Layout,
+    load: Load,
+) -> int:
     """One request of the whole context in whole pages, and the page that SGLang keeps for itself.
 
     SGLang starts with less, and then refuses long requests.

@@ -170,14 +170,14 @@ def budget(
     return min(stages, key=lambda stage: stage.kv_cache / stage.kv_per_token)
 
 
-def kv_needed(variant: Variant, layout: Layout, load: Load) -> int:
+def kv_needed(variant: Variant, gpus: Sequence[Gpu], layout: Layout, load: Load) -> int:
     """One request of the whole context, in whole blocks, and the block that vLLM keeps for itself.
 
-    Each stage of a pipeline caches its own layers.
+    Each stage of a pipeline caches its own layers; a sliding-window layer also keeps what one step reads.
     """
-    shape = variant.shape
+    shape, step = variant.shape, batched_tokens(smallest(gpus))
     blocks = -(-load.context // KV_BLOCK) + 1
-    whole = kv_per_request(shape, blocks * KV_BLOCK, load.kv_precision, layout.tensor_parallel, 2048)
+    whole = kv_per_request(shape, blocks * KV_BLOCK, load.kv_precision, layout.tensor_parallel, step)
     share = max(stage_layers(shape.layers, layout.pipeline_parallel)) / shape.layers
     return -int(-whole * share // 1)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Literal
 
 from hermeion.shapes import Shape
@@ -11,6 +12,20 @@ KvPrecision = Literal["bf16", "fp8", "fp32", "q8_0", "q4_0"]
 
 ELEMENT_BYTES: dict[KvPrecision, float] = {"fp32": 4, "bf16": 2, "fp8": 1, "q8_0": 34 / 32, "q4_0": 18 / 32}
 """Bytes of one cached element; llama.cpp's blocks of 32 carry a 2-byte scale."""
+
+
+def longest_context(most: int, holds: Callable[[int], bool], step: int = 1) -> int:
+    """The longest context for which ``holds`` is true, in tokens: ``most``, or a multiple of ``step`` below it.
+
+    ``holds`` must not become true again once it was false.
+    """
+    if holds(most):
+        return most
+    low, high = 0, most // step
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if holds(middle * step) else (low, middle - 1)
+    return low * step
 
 
 def cached_layers(shape: Shape, layers: int | None = None) -> int:

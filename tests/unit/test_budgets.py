@@ -181,6 +181,10 @@ def test_llamacpp() -> None:
             "fp8, fp8_e4m3, fp8_e5m2, q4_0, q8_0.",
         ),
         (
+            {"engine": "sglang", "engine_version": "0.4.0"},
+            "--engine-version: sglang 0.4.0 was not read. Known: 0.5.23.",
+        ),
+        (
             {"engine": "llamacpp"},
             "--weights-bytes: llamacpp reads GGUF files: give the size of the file, or its precision with "
             "--quantization, such as q4_k_m.",

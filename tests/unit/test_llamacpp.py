@@ -409,7 +409,7 @@ def test_cache_and_requests() -> None:
 )
 def test_kv_needed_is_that_of_all_requests(load: Load, layout: Layout, expected: int) -> None:
     """llama-server allots the context of every request at the start."""
-    assert expected == llamacpp.kv_needed(make_variant(), layout, load)
+    assert expected == llamacpp.kv_needed(make_variant(), (), layout, load)
 
 
 @pytest.mark.parametrize(

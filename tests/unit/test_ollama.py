@@ -121,12 +121,12 @@ def test_memory_is_llama_cpps(kv: KvPrecision, count: int, sequences: int) -> No
 
     assert (
         llamacpp.budget(variant, gpus, layout, load),
-        llamacpp.kv_needed(variant, layout, load),
+        llamacpp.kv_needed(variant, (), layout, load),
         llamacpp.kv_precisions(gpus),
         llamacpp.is_native(variant, gpus),
     ) == (
         ollama.budget(variant, gpus, layout, load),
-        ollama.kv_needed(variant, layout, load),
+        ollama.kv_needed(variant, (), layout, load),
         ollama.kv_precisions(gpus),
         ollama.is_native(variant, gpus),
     )

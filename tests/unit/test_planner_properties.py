@@ -22,7 +22,7 @@ from hermeion.hosts import Gpu, Host, reconcile
 from hermeion.inventory import ServiceSpec
 from hermeion.placement import place
 from hermeion.planner import make_plan
-from hermeion.plans import KV_BLOCK, Plan
+from hermeion.plans import Plan
 from hermeion.precisions import PRECISIONS, Precision
 from hermeion.probe import Probe
 from hermeion.search import Search, pairs_for
@@ -207,7 +207,7 @@ def test_more_is_never_cheaper(
 
     def needed(load: Load) -> tuple[int, int]:
         memory = engine.budget(variant, gpus, layout, load)
-        return memory.fixed, engine.kv_needed(variant, layout, load)
+        return memory.fixed, engine.kv_needed(variant, gpus, layout, load)
 
     small = needed(Load(context, few))
     assert all(a <= b for a, b in zip(small, needed(Load(context + longer, few)), strict=True))
@@ -297,13 +297,12 @@ def test_no_plan_exceeds_a_gpu(answers: dict[str, Any], wanted: list[dict[str, A
         assert fitting if service.engine in SPLIT_BY_LAYERS else fitting == gpus
         assert memory.device in {gpu.cuda for gpu in gpus}
         assert memory.device == sum(memory.terms.values())
-        own_block = 0 if service.engine == "vllm" else KV_BLOCK  # which vLLM keeps, and which is counted for all
-        assert 0 < service.context <= service.kv_tokens <= memory.kv_tokens + own_block
+        assert 0 < service.context <= service.kv_tokens <= memory.kv_tokens
         assert memory.kv_tokens <= memory.kv_tokens_expected
         variant = next(v for v in MODELS[service.model] if v.name == service.variant)
         layout = Layout(service.tensor_parallel, service.pipeline_parallel)
         load = Load(service.context, service.sequences, service.kv_precision)  # type: ignore[arg-type]
-        assert ENGINES[service.engine].kv_needed(variant, layout, load) <= memory.kv_cache
+        assert ENGINES[service.engine].kv_needed(variant, gpus, layout, load) <= memory.kv_cache
         assert service.tensor_parallel * service.pipeline_parallel == len(gpus)
 
 

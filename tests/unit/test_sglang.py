@@ -547,7 +547,7 @@ def test_default_sequences(card: str, count: int, expected: int) -> None:
 )
 def test_kv_needed_is_one_request(context: int, tokens: int) -> None:
     """One request of the context has to fit, however many there may be."""
-    needed = {sglang.kv_needed(make_variant(), Layout(), Load(context, sequences)) for sequences in (1, 256)}
+    needed = {sglang.kv_needed(make_variant(), (), Layout(), Load(context, sequences)) for sequences in (1, 256)}
 
     assert {tokens * 131072} == needed
 
@@ -563,12 +563,12 @@ def test_kv_needed_is_one_request(context: int, tokens: int) -> None:
 )
 def test_kv_needed_on_each_gpu(layout: Layout, kv: KvPrecision, bytes_of_a_token: int) -> None:
     """What one GPU needs falls with tensor parallelism, with pipeline stages and with 8 bits."""
-    assert (8192 + 64) * bytes_of_a_token == sglang.kv_needed(make_variant(), layout, Load(8192, 1, kv))
+    assert (8192 + 64) * bytes_of_a_token == sglang.kv_needed(make_variant(), (), layout, Load(8192, 1, kv))
 
 
 def test_more_context_is_never_less() -> None:
     """A longer context needs more of the cache, or the same."""
-    needed = [sglang.kv_needed(make_variant(), Layout(2), Load(context, 1)) for context in range(1, 9000, 37)]
+    needed = [sglang.kv_needed(make_variant(), (), Layout(2), Load(context, 1)) for context in range(1, 9000, 37)]
 
     assert sorted(needed) == needed
 
@@ -581,7 +581,7 @@ def test_more_gpus_never_hold_more_each(stages: int) -> None:
     layouts = [Layout(size, stages) for size in (1, 2, 4, 8, 16)]
     gpus = [make_gpu(card="H200")]
     fixed = [sglang.budget(variant, gpus * layout.gpus, layout, load).fixed for layout in layouts]
-    needed = [sglang.kv_needed(variant, layout, load) for layout in layouts]
+    needed = [sglang.kv_needed(variant, (), layout, load) for layout in layouts]
 
     assert (sorted(fixed, reverse=True), sorted(needed, reverse=True)) == (fixed, needed)
 

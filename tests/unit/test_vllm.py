@@ -223,3 +223,14 @@ def test_a_format_that_was_given_up() -> None:
 def test_fp8_kv_cache(capability: tuple[int, int], expected: tuple[str, ...]) -> None:
     """The KV cache has an FP8 form from compute capability 8.9 on."""
     assert expected == vllm.kv_precisions(with_capability(*capability))
+
+
+@pytest.mark.parametrize(("device_id", "step"), [(RTX_4090, 2048), (H100, 8192)])
+def test_a_window_keeps_the_step_of_its_card(device_id: str, step: int) -> None:
+    """A sliding-window layer keeps its window and what one step reads, which is more on a big card."""
+    variant = built_in_catalog()["hermes-3-8b"][0]
+    shape = variant.shape.model_copy(update={"sliding_layers": 16, "sliding_window": 1024})
+    sliding = variant.model_copy(update={"shape": shape})
+    needed = vllm.kv_needed(sliding, (gpu(device_id),), Layout(), Load(context=65536, sequences=1))
+
+    assert 4096 * 16 * ((65536 + 16) + (1024 - 1 + step)) == needed
