@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from hermeion.candidates import Candidate
 from hermeion.engines import ENGINES
 from hermeion.gpu_sets import describe
-from hermeion.gpus import GpuModel, gpu_models
-from hermeion.hosts import Gpu, Host
+from hermeion.gpus import gpu_models
+from hermeion.hosts import Host, gpus_of
 from hermeion.inventory import ServiceSpec
 from hermeion.records import Record
 from hermeion.search import Search, pairs_for
@@ -47,24 +47,6 @@ class Fix(Record):
     text: str
     changes: Changes
     gpus: tuple[int, str] | None = None
-
-
-def gpus_of(model: GpuModel, count: int) -> tuple[Gpu, ...]:
-    """So many GPUs of a model that nobody has to own, all memory free."""
-    return tuple(
-        Gpu(
-            pci_address=f"0000:{index + 1:02x}:00.0",
-            uuid=None,
-            model=model.name,
-            memory=model.memory,
-            cuda=model.cuda_memory,
-            free=model.memory,
-            architecture=model.architecture,
-            compute_capability=model.compute_capability,
-            bandwidth=model.bandwidth,
-        )
-        for index in range(count)
-    )
 
 
 def _search(spec: ServiceSpec, search: Search, variants: Sequence[Variant]) -> Candidate | None:

@@ -62,6 +62,24 @@ class Host(Record):
     nvlinks: frozenset[tuple[str, str]] = frozenset()
 
 
+def gpus_of(model: GpuModel, count: int) -> tuple[Gpu, ...]:
+    """So many GPUs of a model that nobody has to own, all memory free."""
+    return tuple(
+        Gpu(
+            pci_address=f"0000:{index + 1:02x}:00.0",
+            uuid=None,
+            model=model.name,
+            memory=model.memory,
+            cuda=model.cuda_memory,
+            free=model.memory,
+            architecture=model.architecture,
+            compute_capability=model.compute_capability,
+            bandwidth=model.bandwidth,
+        )
+        for index in range(count)
+    )
+
+
 def _reported(device: PciDevice, seen: SmiGpu) -> GpuModel | None:
     """A GPU that is not in the table, as the driver reports it."""
     if seen.memory is None or seen.compute_capability is None:

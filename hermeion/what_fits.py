@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from hermeion.engines import ENGINES
 from hermeion.engines.protocol import Engine
-from hermeion.fixes import gpus_of
 from hermeion.forecasts import decode_ceiling
 from hermeion.gpu_names import parse_gpu_set
 from hermeion.gpus import GpuModel
-from hermeion.hosts import Host
+from hermeion.hosts import Host, gpus_of
 from hermeion.inventory import ServiceSpec
 from hermeion.records import Record
 from hermeion.search import Search

@@ -9,8 +9,9 @@ import pytest
 
 from hermeion.demands import check_inventory
 from hermeion.errors import PlacementError
-from hermeion.fixes import LIMITS, REFERENCE_MODELS, Fix, gpus_of
+from hermeion.fixes import LIMITS, REFERENCE_MODELS, Fix
 from hermeion.gpus import gpu_models
+from hermeion.hosts import gpus_of
 from hermeion.inventory import ServiceSpec
 from hermeion.planner import make_plan
 from hermeion.plans import Plan

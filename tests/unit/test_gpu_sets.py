@@ -7,10 +7,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from hermeion.fixes import gpus_of
 from hermeion.gpu_sets import MOST_COMBINATIONS, describe, gpu_sets
 from hermeion.gpus import gpu_models
-from hermeion.hosts import Gpu, Host
+from hermeion.hosts import Gpu, Host, gpus_of
 from tests.unit.builders import H100, L40S, RTX_3090, RTX_4090, address_of
 
 

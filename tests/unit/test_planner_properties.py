@@ -16,9 +16,9 @@ from hermeion.demands import check_inventory, find_variants
 from hermeion.engines import ENGINES
 from hermeion.engines.protocol import Layout, Load
 from hermeion.errors import HermeionError, PlacementError
-from hermeion.fixes import Fix, gpus_of
+from hermeion.fixes import Fix
 from hermeion.gpus import gpu_models
-from hermeion.hosts import Gpu, Host, reconcile
+from hermeion.hosts import Gpu, Host, gpus_of, reconcile
 from hermeion.inventory import ServiceSpec
 from hermeion.placement import place
 from hermeion.planner import make_plan

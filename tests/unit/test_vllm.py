@@ -8,9 +8,8 @@ import pytest
 
 from hermeion.engines import vllm
 from hermeion.engines.protocol import Layout, Load
-from hermeion.fixes import gpus_of
 from hermeion.gpu_names import parse_gpu_set
-from hermeion.hosts import Gpu, reconcile
+from hermeion.hosts import Gpu, gpus_of, reconcile
 from hermeion.units import GIB
 from hermeion.variants import Variant, built_in_catalog
 from tests.unit.builders import A100_80, H100, H200, NAME, RTX_4090, final_service, make_probe
