@@ -26,9 +26,6 @@ SHARE_FREE = 0.9
 """A GPU on which others hold more than the rest of this is left to them: they compute there. A desktop takes less, and
 the engine then takes so much less itself."""
 
-SPLIT_BY_LAYERS = frozenset({"llamacpp", "ollama"})
-"""Engines that spread layers over any number of GPUs, and whose buffers grow with the context."""
-
 FEWEST_SEQUENCES = 8
 """Where memory is tight, the requests at the same time are halved down to this many, unless the inventory says more."""
 

@@ -12,7 +12,7 @@ from hermeion.gpu_names import describe_models
 from hermeion.gpus import gpu_models
 from hermeion.hosts import Gpu
 from hermeion.inventory import HostSpec
-from hermeion.memory_terms import TAKES_WHAT_IT_NEEDS, terms_of
+from hermeion.memory_terms import divides_cache, terms_of
 from hermeion.plans import Service
 from hermeion.reports import HostReport
 from hermeion.units import format_bytes
@@ -70,7 +70,7 @@ def _service_view(service: Service, report: HostReport, bits_per_second: float) 
         device_bytes=memory.device,
         promised=service.kv_tokens,
         fit=memory.kv_tokens,
-        expected=service.kv_tokens if service.engine in TAKES_WHAT_IT_NEEDS else memory.kv_tokens_expected,
+        expected=service.kv_tokens if divides_cache(service) else memory.kv_tokens_expected,
         full_requests=memory.kv_tokens // service.context,
         estimates=_estimates(service, report, bits_per_second),
         remarks=remarks,

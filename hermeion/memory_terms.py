@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from hermeion.engines import ENGINES
 from hermeion.plans import Service
 from hermeion.records import Record
 from hermeion.units import format_bytes
@@ -37,12 +38,13 @@ LETTERS: Mapping[str, str] = {
 }
 
 
-TAKES_WHAT_IT_NEEDS = frozenset({"llamacpp", "ollama"})
-"""Engines that make a KV cache of the planned size; the others fill what is left."""
+def divides_cache(service: Service) -> bool:
+    """Whether its engine makes a KV cache of the planned size; the others fill what is left."""
+    return service.engine in ENGINES and ENGINES[service.engine].DIVIDES_CACHE
 
 
 def _split(service: Service) -> str:
-    if service.engine in TAKES_WHAT_IT_NEEDS and service.pipeline_parallel > 1:
+    if divides_cache(service) and service.pipeline_parallel > 1:
         return f": the layers of the fullest of {service.pipeline_parallel} GPUs"
     ways = []
     if service.tensor_parallel > 1:
@@ -81,20 +83,20 @@ def _kv_cache(service: Service) -> str:
         f"Keys and values of the tokens in work: the {format_bytes(memory.usable)} that the engine may use, less "
         f"everything above and the margin; a token takes {format_bytes(memory.kv_per_token)} in {service.kv_precision}"
     )
-    if service.engine in TAKES_WHAT_IT_NEEDS:
+    if divides_cache(service):
         return f"{text}. The engine takes what {service.kv_tokens} tokens need."
     return f"{text}."
 
 
 def _margin(service: Service) -> str:
     share = f"{service.memory.margin / service.memory.device:.1%} of the GPU"
-    if service.engine in TAKES_WHAT_IT_NEEDS:
+    if divides_cache(service):
         return f"What llama.cpp leaves free on each GPU if nobody says, {share}: it covers errors of this estimate."
     return f"Kept against errors of this estimate, {share}; what is not needed becomes KV cache."
 
 
 def _non_torch(service: Service) -> str:
-    basis = "that was not calibrated" if service.engine in TAKES_WHAT_IT_NEEDS else "from start-up logs"
+    basis = "that was not calibrated" if divides_cache(service) else "from start-up logs"
     return f"CUDA's context and libraries, outside what the engine allocates itself: a constant {basis}."
 
 

@@ -15,7 +15,6 @@ from hermeion.candidates import (
     FEWEST_SEQUENCES,
     LEAST_CONTEXT,
     SHARE_FREE,
-    SPLIT_BY_LAYERS,
     USEFUL_CONTEXT,
     Candidate,
     Floor,
@@ -75,7 +74,7 @@ class Search:
         if not sets:
             where = "any GPU" if wanted == "auto" else f"{wanted} GPUs"
             self.reject(f"{variant.name} on {where}", _too_few(self.free, wanted))
-        whole = [gpus for gpus in sets if engine.NAME in SPLIT_BY_LAYERS or not _is_pipeline(engine, variant, gpus)]
+        whole = [gpus for gpus in sets if engine.DIVIDES_CACHE or not _is_pipeline(engine, variant, gpus)]
         return [group for group in (whole, [gpus for gpus in sets if gpus not in whole]) if group]
 
     def try_option(
@@ -106,7 +105,7 @@ class Search:
         memory = engine.budget(variant, gpus, layout, load, version)
 
         def budget(context: int) -> MemoryBudget:
-            if engine.NAME not in SPLIT_BY_LAYERS:
+            if not engine.DIVIDES_CACHE:
                 return memory
             return engine.budget(variant, gpus, layout, load._replace(context=context), version)
 
@@ -155,7 +154,7 @@ class Search:
 
     def _remarks(self, engine: Engine, gpus: GpuSet, layout: Layout, load: Load) -> Iterator[str]:
         """What was given up for this option, in sentences."""
-        if layout.pipeline_parallel > 1 and engine.NAME not in SPLIT_BY_LAYERS:
+        if layout.pipeline_parallel > 1 and not engine.DIVIDES_CACHE:
             yield f"a pipeline of {layout.pipeline_parallel} stages: one request is no faster than on one GPU"
         if load.kv_precision != "bf16" and self.spec.kv_precision == "auto":
             yield f"the KV cache is in {load.kv_precision.upper()}: in 16 bits the context would not fit"
@@ -188,7 +187,7 @@ class Search:
         known = {gpus: self._kv_precisions(engine, gpus) for gpus in sets}
         kv_precisions = tuple(dict.fromkeys(kv for of_set in known.values() for kv in of_set))
         # An engine that divides its cache gives up requests before precision.
-        divides = engine.NAME in SPLIT_BY_LAYERS
+        divides = engine.DIVIDES_CACHE
         for fewer in _halvings(self.spec.sequences, most=8 if whole_ladder or divides else 1, divides=divides):
             for kv in kv_precisions if whole_ladder else kv_precisions[:1]:
                 sets = [gpus for gpus in sets if _place(engine, variant, gpus) not in self._hopeless]
@@ -249,7 +248,7 @@ class Search:
         for e, v, native in ordered:
             longest = v.shape.max_context
             found = None
-            if e.NAME in SPLIT_BY_LAYERS and self.spec.min_context is None:
+            if e.DIVIDES_CACHE and self.spec.min_context is None:
                 useful = Floor(longest, min(USEFUL_CONTEXT, longest))
                 found = self.climb(e, v, useful, native=native, whole_ladder=False)
             least = Floor(longest, min(self.spec.min_context or LEAST_CONTEXT, longest))

@@ -17,6 +17,7 @@ from hermeion.variants import Variant
 NAME = "llamacpp"
 LABEL = "llama.cpp"
 RUNNABLE = False
+DIVIDES_CACHE = True
 VERSIONS: tuple[str, ...] = ("b11669",)
 """Builds whose options were read."""
 

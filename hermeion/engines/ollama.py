@@ -17,6 +17,7 @@ from hermeion.variants import Variant
 NAME = "ollama"
 LABEL = "Ollama"
 RUNNABLE = False
+DIVIDES_CACHE = True
 VERSIONS: tuple[str, ...] = ("0.33.3",)
 """The newest patch of the release whose options were read."""
 

@@ -46,6 +46,8 @@ class Engine(Protocol):
         IMAGE: Its official image, with ``{version}``.
         MIN_DRIVER: Oldest driver branch that its image runs on.
         RUNNABLE: Whether this release can start it, and not only plan it.
+        DIVIDES_CACHE: Whether it spreads whole layers over any number of GPUs, and allots a cache of the planned size
+            that it divides among its requests. The others split each layer and fill what is left of a GPU.
     """
 
     NAME: str
@@ -54,6 +56,7 @@ class Engine(Protocol):
     IMAGE: str
     MIN_DRIVER: int
     RUNNABLE: bool
+    DIVIDES_CACHE: bool
 
     def accepts(self, variant: Variant, gpus: Sequence[Gpu]) -> str | None:
         """``None`` if it can load the variant on these GPUs, else one sentence why not."""

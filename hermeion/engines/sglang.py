@@ -17,6 +17,7 @@ from hermeion.variants import Variant
 NAME = "sglang"
 LABEL = "SGLang"
 RUNNABLE = False
+DIVIDES_CACHE = False
 VERSIONS: tuple[str, ...] = ("0.5.23",)
 """Versions whose options were read."""
 

@@ -22,6 +22,7 @@ from hermeion.weights import published_bytes, stage_layers
 NAME = "vllm"
 LABEL = "vLLM"
 RUNNABLE = True
+DIVIDES_CACHE = False
 VERSIONS = ("0.32.0", "0.33.0")
 """Versions whose options were checked, oldest first."""
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.configuration import set_hypothesis_home_dir
 
-from hermeion.candidates import COMFORTABLE_CONTEXT, SPLIT_BY_LAYERS, Floor
+from hermeion.candidates import COMFORTABLE_CONTEXT, Floor
 from hermeion.demands import check_inventory, find_variants
 from hermeion.engines import ENGINES
 from hermeion.engines.protocol import Layout, Load
@@ -294,7 +294,7 @@ def test_no_plan_exceeds_a_gpu(answers: dict[str, Any], wanted: list[dict[str, A
 
         fitting = [gpu for gpu in gpus if memory.usable + gpu.memory - gpu.free <= gpu.memory]
         # llama.cpp takes as much of each GPU as its layers need; the budget is that of the fullest.
-        assert fitting if service.engine in SPLIT_BY_LAYERS else fitting == gpus
+        assert fitting if ENGINES[service.engine].DIVIDES_CACHE else fitting == gpus
         assert memory.device in {gpu.cuda for gpu in gpus}
         assert memory.device == sum(memory.terms.values())
         assert 0 < service.context <= service.kv_tokens <= memory.kv_tokens
