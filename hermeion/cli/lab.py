@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json as json_module  # options are named json
 import os
 import sys
-from typing import Annotated
+from dataclasses import asdict
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -12,16 +14,25 @@ from rich.table import Table
 
 from hermeion.errors import LabError
 from hermeion.lab import fleet, teardown
-from hermeion.lab.hosts import LabHost, parse_host
+from hermeion.lab.hosts import LabHost, host_in_state, make_host, parse_host
 from hermeion.lab.labfile import LabFile, read_lab_file
 from hermeion.lab.progress import Report
+from hermeion.lab.states import DEFAULT_SUITE, gpus_of, parse_states, read_states, suite_of
 
 app = typer.Typer(
     help="A fleet of real hosts in containers with simulated GPUs: to try an inventory, and for the tests.",
     no_args_is_help=True,
 )
 
+
+def complete_state(incomplete: str) -> list[tuple[str, str]]:
+    """States that begin like this, with their sentences, for the shell."""
+    return [(state.name, state.sentence) for state in read_states().values() if state.name.startswith(incomplete)]
+
+
 Name = Annotated[str, typer.Option("--name", envvar="HERMEION_LAB", help="Which lab; several can stand side by side.")]
+HostName = Annotated[str, typer.Argument(help="The host's name in this lab.")]
+StateName = Annotated[str, typer.Argument(help="See: hermeion lab states", autocompletion=complete_state)]
 
 
 @app.command()
@@ -29,15 +40,35 @@ def up(
     name: Name = "lab",
     host: Annotated[
         list[str] | None,
-        typer.Option("--host", metavar="NAME=GPUSET", help="A host, e.g. gpu-1=1xL40S, gpu-2=8xH100-SXM, cpu=none."),
+        typer.Option(
+            "--host",
+            metavar="NAME=GPUSET[@SUITE][+STATE]",
+            help="A host, e.g. gpu-1=1xL40S, gpu-2=8xH100-SXM@noble, cpu=none, old=1xT4+driver-old.",
+        ),
     ] = None,
+    state: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--state",
+            metavar="STATE",
+            help="A host in this state, named after it, with the GPUs and suite it is meant for.",
+            autocompletion=complete_state,
+        ),
+    ] = None,
+    engine: Annotated[
+        bool,
+        typer.Option(
+            "--engine/--no-engine",
+            help="Build and publish the vLLM image and the model; hosts alone can do without, and are up sooner.",
+        ),
+    ] = True,
 ) -> None:
-    """Raise a lab, or bring an existing one to these hosts (without --host: to the hosts it has).
+    """Raise a lab, or bring an existing one to these hosts (without --host and --state: to the hosts it has).
 
-    Example: `hermeion lab up --host gpu-1=2xRTX4090 --host gpu-2=8xH100-SXM`
+    Example: `hermeion lab up --host gpu-1=2xRTX4090 --state driver-mismatch`
     """
-    wanted = [parse_host(text) for text in host] if host else _hosts_of(name)
-    lab = fleet.raise_lab(name, wanted, Report())
+    wanted = [parse_host(text) for text in host or ()] + [host_in_state(text) for text in state or ()]
+    lab = fleet.raise_lab(name, wanted or _hosts_of(name), Report(), engine_too=engine)
     _print_table(lab, {entry.name: "running" for entry in lab.hosts})
     option = "" if name == "lab" else f" --name {name}"
     prefix = "" if name == "lab" else f"HERMEION_LAB={name} "
@@ -57,8 +88,6 @@ def status(
     lab = read_lab_file(name)
     states = fleet.host_states(lab)
     if json:
-        import json as json_module  # noqa: PLC0415  # the option's name shadows the module's
-
         typer.echo(json_module.dumps(lab.model_dump() | {"states": states}, indent=2))
         return
     _print_table(lab, states)
@@ -85,6 +114,53 @@ def ssh(
 
 
 @app.command()
+def states(json: Annotated[bool, typer.Option("--json", help="Print a list of objects.")] = False) -> None:
+    """List the states that a host can be put into.
+
+    Example: `hermeion lab up --state driver-mismatch --no-engine`
+    """
+    known = read_states().values()
+    if json:
+        rows = [
+            {**asdict(state), "gpus": gpus_of(state.name), "suite": suite_of([state.name]) or DEFAULT_SUITE}
+            for state in known
+        ]
+        typer.echo(json_module.dumps(rows, indent=2))
+        return
+    table = Table(box=None, pad_edge=False)
+    table.add_column("state", no_wrap=True)
+    table.add_column("what the host shows")
+    for state in known:
+        extra = [f"on {state.base}" if state.base else "", state.gpus or "", state.suite or ""]
+        said = ", ".join(word for word in extra if word)
+        table.add_row(state.name, f"{state.sentence} [dim]{said}[/dim]")
+    Console().print(table)
+
+
+@app.command()
+def enter(host: HostName, state: StateName, name: Name = "lab") -> None:
+    """Put a standing host into a state, with everything that the state stands on.
+
+    Example: `hermeion lab enter gpu-1 driver-mismatch`
+    """
+    _change(name, host, "enter", state)
+
+
+@app.command()
+def leave(host: HostName, state: StateName, name: Name = "lab") -> None:
+    """Undo a state of a standing host; what the state stands on stays.
+
+    Example: `hermeion lab leave gpu-1 driver-mismatch`
+    """
+    _change(name, host, "leave", state)
+
+
+def _change(name: str, host: str, verb: Literal["enter", "leave"], state: str) -> None:
+    lab = fleet.change_state(read_lab_file(name), host, verb, state, Report())
+    typer.echo(f"{host} is now: {fleet.find_host(lab, host).state}")
+
+
+@app.command()
 def down(
     name: Name = "lab",
     everything: Annotated[
@@ -101,18 +177,21 @@ def down(
 
 def _hosts_of(name: str) -> list[LabHost]:
     try:
-        return [parse_host(f"{entry.name}={entry.gpus}") for entry in read_lab_file(name).hosts]
+        entries = read_lab_file(name).hosts
     except LabError:  # no such lab yet
         return [parse_host(text) for text in fleet.DEFAULT_HOSTS]
+    # A change that was cut off reads "entering driver": such a host is made anew, in that state.
+    return [make_host(entry.name, entry.gpus, entry.suite, parse_states(entry.state.split()[-1])) for entry in entries]
 
 
 def _print_table(lab: LabFile, states: dict[str, str]) -> None:
     table = Table(title=f"lab {lab.name}", title_justify="left")
-    for column in ("host", "GPUs", "address", "state"):
-        table.add_column(column)
+    for column in ("host", "GPUs", "suite", "state", "address", "container"):
+        table.add_column(column, overflow="fold", no_wrap=column == "state")
     for host in lab.hosts:
-        table.add_row(host.name, host.gpus, f"{host.address}:{host.port}", states.get(host.name, "gone"))
-    table.add_row("services", "", lab.mirrors["hub"], "")
+        address = f"{host.address}:{host.port}"
+        table.add_row(host.name, host.gpus, host.suite, host.state, address, states.get(host.name, "gone"))
+    table.add_row("services", "", "", "", lab.mirrors["hub"], "")
     console = Console()
     console.print(table)
     for engine, image in lab.images.items():

@@ -1,4 +1,4 @@
-"""The signed apt repository with the driver's stand-in packages."""
+"""The signed apt repository with the stand-in packages of driver and container toolkit, in several versions."""
 
 from __future__ import annotations
 
@@ -13,14 +13,17 @@ from hermeion.errors import LabError
 
 from .cache import ensure_entry, hash_folder, hash_of
 from .daemon import BUILD
-from .gpus.sets import forms_csv
 from .progress import Report
 
 if TYPE_CHECKING:
     import docker
 
-DRIVER_VERSION = "580.178.04"
-TOOLKIT_VERSION = "1.20.0"
+DRIVER_VERSIONS = ("550.163.01", "570.211.01", "580.126.09", "580.178.04", "590.48.01")
+"""Versions of the driver packages. The newest belongs to a branch that is not the wanted one, so that pins matter."""
+
+TOOLKIT_VERSIONS = ("1.17.8", "1.20.0")
+"""Versions of the container toolkit's packages; 1.17.8 is the last without units that refresh the specification."""
+
 _PACKAGES = Path(__file__).parent / "packages"
 
 
@@ -33,7 +36,7 @@ def ensure_repository(client: docker.DockerClient, image: str, report: Report) -
         LabError: The build fails; carries its last lines.
     """
     release = platform.release()
-    key = hash_of(hash_folder(_PACKAGES), forms_csv(), DRIVER_VERSION, TOOLKIT_VERSION, release, image)
+    key = hash_of(hash_folder(_PACKAGES), *DRIVER_VERSIONS, *TOOLKIT_VERSIONS, release, image)
 
     def make(part: Path) -> None:
         with report.stage("building and signing the apt repository"):
@@ -46,21 +49,15 @@ def _build(client: docker.DockerClient, image: str, out: Path, release: str) -> 
     try:
         client.containers.run(
             image,
-            # The recorded forms belong to the lab's GPUs; the package that needs them gets them from there.
-            [
-                "sh",
-                "-c",
-                "mkdir /packages && cp -r /source/. /packages/ && cp /forms.csv /packages/ && sh /packages/build",
-            ],
+            ["sh", "-c", "mkdir /packages && cp -r /source/. /packages/ && sh /packages/build"],
             environment={
-                "DRIVER": DRIVER_VERSION,
-                "TOOLKIT": TOOLKIT_VERSION,
+                "DRIVERS": " ".join(DRIVER_VERSIONS),
+                "TOOLKITS": " ".join(TOOLKIT_VERSIONS),
                 "KERNEL_RELEASE": release,
                 "OWNER": f"{os.getuid()}:{os.getgid()}",
             },
             volumes={
                 str(_PACKAGES): {"bind": "/source", "mode": "ro"},
-                str(_PACKAGES.parent / "gpus" / "forms.csv"): {"bind": "/forms.csv", "mode": "ro"},
                 str(out): {"bind": "/out", "mode": "rw"},
             },
             network_mode="none",

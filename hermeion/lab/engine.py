@@ -41,6 +41,9 @@ ENVIRONMENT = {
     "VLLM_USE_AOT_COMPILE": "0",  # refuses to start without dynamo otherwise
     "VLLM_NO_USAGE_STATS": "1",
     "DO_NOT_TRACK": "1",
+    # What the official image says of itself, so that the host's driver is judged as it would be.
+    "CUDA_VERSION": "13.0.3",
+    "NVIDIA_REQUIRE_CUDA": "cuda>=13.0",
 }
 
 

@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
-import ipaddress
+import difflib
+import json
 import os
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
 
 from hermeion.errors import LabError
 
-from . import apt, engine, hosts, mirrors, tiny, wheels
-from .daemon import LABEL, connect, find_containers, resource_name
+from . import apt, engine, hosts, mirrors, standing, tiny, wheels
+from .daemon import LABEL, connect, find_containers
 from .images.build import ensure_image
 from .keys import ensure_certificates, ensure_ssh_key
 from .labfile import HostEntry, LabFile, read_lab_file, write_lab_file
-from .network import FIRST_HOST, ensure_network
-from .paths import StatePaths, write_atomically
+from .network import ensure_network
+from .paths import StatePaths, write_atomically, write_json
 from .progress import Report
-from .teardown import remove_host, remove_volume
-
-if TYPE_CHECKING:
-    import docker
-    from docker.models.containers import Container
+from .states import find_state, parse_states, suite_of
+from .states.entering import Mirror, enter_state, leave_state, read_current
+from .states.kept import Maker
 
 DEFAULT_HOSTS = ("gpu-1=1xL40S", "gpu-2=none")
 
 
-def raise_lab(name: str, wanted: Sequence[hosts.LabHost], report: Report) -> LabFile:
+def raise_lab(name: str, wanted: Sequence[hosts.LabHost], report: Report, *, engine_too: bool = True) -> LabFile:
     """Bring up exactly these hosts with their services; an existing lab is changed, not rebuilt.
+
+    Args:
+        engine_too: Also build and publish the engine's image and the model. Without them a lab is up sooner,
+            and serves packages only (what an earlier ``up`` published stays).
 
     Raises:
         LabError: Docker, the mirrors or a host do not do their part; what stands stays for the next try.
@@ -37,30 +41,40 @@ def raise_lab(name: str, wanted: Sequence[hosts.LabHost], report: Report) -> Lab
     state.root.mkdir(parents=True, exist_ok=True)
     client = connect()
     ensure_ssh_key(state.key, comment=f"hermeion-lab-{name}")
-    host_image = ensure_image(client, "host", report)
+    suites = {suite: ensure_image(client, "host", report, suite=suite) for suite in sorted({h.suite for h in wanted})}
     services_image = ensure_image(client, "services", report)
     subnet = ensure_network(client, name)
     ensure_certificates(state, name, mirrors.address_of(subnet))
-    entries = _ensure_hosts(client, name, wanted, subnet, host_image, state, report)
 
     repository = apt.ensure_repository(client, services_image, report)
     write_atomically(state.apt_key, (repository / "key.asc").read_bytes())
     known = find_finished(name)
-    if known is None:
-        mirrors.write_served(state, apt=repository, index=None, models=[])
+    _serve_repository(repository, state)
     address = mirrors.ensure_services(client, name, subnet, services_image, state, report)
+    described = mirrors.describe_mirrors(address, state)
+    mirror = mirror_of(described)
+    maker = Maker(client, name, subnet, repository.name, mirror, state, report)
+    images = standing.ensure_images(wanted, suites, maker)
+    fleet = standing.ensure_hosts(client, name, wanted, subnet, images, state, report)
     lab = LabFile(
         name=name,
         user="root",
         key=str(state.key),
         known_hosts=str(state.known_hosts),
-        hosts=entries,
-        mirrors=mirrors.describe_mirrors(address, state),
+        hosts=standing.describe_hosts(fleet),
+        mirrors=described,
         images=known.images if known else {},
         models=known.models if known else [],
     )
     write_lab_file(lab, state)  # the hosts can be used from here on, while the slow parts are made
 
+    try:
+        standing.ensure_states(fleet, mirror, state, report)
+    finally:
+        lab = lab.model_copy(update={"hosts": standing.describe_hosts(fleet)})
+        write_lab_file(lab, state)
+    if not engine_too:
+        return lab
     index = wheels.ensure_wheels(report)
     engine_image = ensure_image(client, "engine", report)
     site = engine.ensure_site(client, engine_image, report)
@@ -70,6 +84,52 @@ def raise_lab(name: str, wanted: Sequence[hosts.LabHost], report: Report) -> Lab
     mirrors.write_served(state, apt=repository, index=index, models=[(model.repo, model.revision, folder)])
     lab = lab.model_copy(update={"images": {"vllm": published}, "models": [model]})
     write_lab_file(lab, state)
+    return lab
+
+
+def _serve_repository(repository: Path, state: StatePaths) -> None:
+    """Serve this repository from now on, beside the index and the models that are served already."""
+    file = state.serving / "served.json"
+    before = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    mirrors.write_served(state, apt=repository, index=None, models=[])
+    if before:
+        now = json.loads(file.read_text(encoding="utf-8"))
+        write_json(file, before | {"apt": now["apt"]})
+
+
+def mirror_of(described: Mapping[str, Any]) -> Mirror:
+    """The lab's apt repository, as the scripts of a state reach it, from the mirrors in ``lab.json``."""
+    packages = described["apt"]["nvidia"]
+    return Mirror(packages["url"], Path(packages["key"]).read_bytes(), Path(described["ca"]).read_bytes())
+
+
+def change_state(lab: LabFile, host: str, verb: Literal["enter", "leave"], state: str, report: Report) -> LabFile:
+    """Let one standing host enter or leave a state; returns the lab as it is then.
+
+    Raises:
+        LabError: There is no such host or state, the host is down, or the change fails.
+    """
+    entry = find_host(lab, host)
+    find_state(state)
+    needed = suite_of([state])
+    if verb == "enter" and needed and needed != entry.suite:
+        message = f"{state} exists on {needed} only; {host} has {entry.suite}. Try: hermeion lab up --state {state}"
+        raise LabError(message)
+    paths = StatePaths.of(lab.name)
+    found = [c for c in find_containers(connect(), lab.name, "host") if c.labels[f"{LABEL}.host"] == host]
+    if not found or found[0].status != "running":
+        message = f"{host} is not running: hermeion lab up --name {lab.name} starts it."
+        raise LabError(message)
+    container = found[0]
+    change, said = (enter_state, "entering") if verb == "enter" else (leave_state, "leaving")
+    try:
+        current = parse_states(read_current(container))
+        with report.stage(f"{host}: {said} {state}"):
+            change(container, current, state, mirror_of(lab.mirrors), paths.host(host) / "pci")
+    finally:
+        now = entry.model_copy(update={"state": read_current(container)})
+        lab = lab.model_copy(update={"hosts": [now if one.name == host else one for one in lab.hosts]})
+        write_lab_file(lab, paths)
     return lab
 
 
@@ -89,60 +149,6 @@ def _check_names(wanted: Sequence[hosts.LabHost]) -> None:
         raise LabError(message)
 
 
-def _ensure_hosts(
-    client: docker.DockerClient,
-    lab: str,
-    wanted: Sequence[hosts.LabHost],
-    subnet: ipaddress.IPv4Network,
-    image: str,
-    state: StatePaths,
-    report: Report,
-) -> list[HostEntry]:
-    standing = {str(c.labels[f"{LABEL}.host"]): c for c in find_containers(client, lab, "host")}
-    marks = {host.name: hosts.host_labels(lab, host, state) for host in wanted}
-    for name, container in list(standing.items()):
-        if name not in marks or not marks[name].items() <= container.labels.items():
-            report.line(f"removing host {name} ({container.labels.get(f'{LABEL}.gpus')})")
-            remove_host(client, lab, name, container, state)
-            del standing[name]
-    taken = {address for c in standing.values() if (address := _address(c, lab))}
-    free = (str(subnet[place]) for place in range(FIRST_HOST, subnet.num_addresses - 1))
-    booting: list[tuple[hosts.LabHost, Container, str]] = []
-    for host in wanted:
-        if host.name in standing:
-            container = standing[host.name]
-            address = _address(container, lab)
-            if container.status != "running":
-                container.start()
-        else:
-            address = next(candidate for candidate in free if candidate not in taken)
-            taken.add(address)
-            remove_volume(client, resource_name(lab, f"{host.name}-docker"))  # of a host that was half removed
-            hosts.create_volume(client, lab, host.name)
-            container = hosts.create_host(client, lab, host, address, image, state)
-        booting.append((host, container, address))
-    with report.stage(f"booting {', '.join(host.name for host in wanted)}"):
-        for _, container, _ in booting:
-            if hosts.wait_for_boot(container) == "degraded":
-                report.line(f"  {container.name}: failed units: {hosts.failed_units(container)}")
-    _write_known_hosts(booting, state)
-    return [HostEntry(name=host.name, address=address, port=22, gpus=host.gpus.text) for host, _, address in booting]
-
-
-def _address(container: Container, lab: str) -> str:
-    """The fixed address, also of a stopped container."""
-    endpoint = container.attrs["NetworkSettings"]["Networks"][resource_name(lab, "net")]
-    return str((endpoint.get("IPAMConfig") or {}).get("IPv4Address") or endpoint["IPAddress"])
-
-
-def _write_known_hosts(booting: list[tuple[hosts.LabHost, Container, str]], state: StatePaths) -> None:
-    lines = []
-    for host, _, address in booting:
-        public = (state.host(host.name) / "ssh_host_ed25519_key.pub").read_text(encoding="ascii").split()
-        lines.append(f"{address},{host.name} {public[0]} {public[1]}\n")
-    write_atomically(state.known_hosts, "".join(lines))
-
-
 def host_states(lab: LabFile) -> dict[str, str]:
     """What Docker says of each host's container: running, restarting, exited, or gone."""
     client = connect()
@@ -156,11 +162,22 @@ def ssh_command(lab: LabFile, host: str, command: Sequence[str], user: str | Non
     Raises:
         LabError: The lab has no such host.
     """
-    for entry in lab.hosts:
-        if entry.name == host:
-            options = ["-i", lab.key, "-p", str(entry.port), "-o", f"UserKnownHostsFile={lab.known_hosts}"]
-            options += ["-o", "StrictHostKeyChecking=yes", "-o", "IdentitiesOnly=yes", "-o", "LogLevel=ERROR"]
-            return ["ssh", "-F", os.devnull, *options, f"{user or lab.user}@{entry.address}", *command]
-    names = ", ".join(entry.name for entry in lab.hosts)
-    message = f"the lab {lab.name!r} has no host {host!r}. Hosts: {names}."
+    entry = find_host(lab, host)
+    options = ["-i", lab.key, "-p", str(entry.port), "-o", f"UserKnownHostsFile={lab.known_hosts}"]
+    options += ["-o", "StrictHostKeyChecking=yes", "-o", "IdentitiesOnly=yes", "-o", "LogLevel=ERROR"]
+    return ["ssh", "-F", os.devnull, *options, f"{user or lab.user}@{entry.address}", *command]
+
+
+def find_host(lab: LabFile, host: str) -> HostEntry:
+    """The lab's host of that name.
+
+    Raises:
+        LabError: It has none; names those that it has, and the nearest.
+    """
+    names = [entry.name for entry in lab.hosts]
+    if host in names:
+        return lab.hosts[names.index(host)]
+    near = difflib.get_close_matches(host, names, n=1)
+    hint = f" Did you mean {near[0]}?" if near else ""
+    message = f"the lab {lab.name!r} has no host {host!r}.{hint} Hosts: {', '.join(names)}."
     raise LabError(message)

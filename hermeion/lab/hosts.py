@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import shlex
 import time
@@ -16,8 +17,10 @@ from hermeion.errors import LabError
 from .daemon import LABEL, labels, make_archive, resource_name, tail_of_log
 from .gpus.pci import write_tree
 from .gpus.sets import GpuSet, parse_gpu_set
+from .images.bases import SUITES
 from .keys import ensure_ssh_key
 from .paths import StatePaths, check_name
+from .states import DEFAULT_SUITE, format_states, gpus_of, parse_states, suite_of
 
 if TYPE_CHECKING:
     import docker
@@ -31,6 +34,11 @@ _CAPABILITIES = [
     "SYSLOG", "NET_RAW", "MKNOD", "SYS_BOOT", "SYS_TIME",
 ]  # fmt: skip
 
+_UDEV = (
+    "systemd-udev-trigger.service", "systemd-udevd.service",
+    "systemd-udevd-control.socket", "systemd-udevd-kernel.socket",
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class LabHost:
@@ -38,19 +46,51 @@ class LabHost:
 
     name: str
     gpus: GpuSet
+    suite: str = DEFAULT_SUITE
+    states: tuple[str, ...] = ()
+    """What it is in once it stands, in the order of entering; none: bare."""
 
 
 def parse_host(text: str) -> LabHost:
-    """Read ``NAME=GPUSET``.
+    """Read ``NAME=GPUSET[@SUITE][+STATE]``; several states may follow each other.
 
     Raises:
-        LabError: The name or the set is not one.
+        LabError: The name, the set, the suite or a state is not one, or suite and state do not go together.
     """
-    name, equals, gpus = text.partition("=")
+    name, equals, rest = text.partition("=")
     if not equals:
-        message = f"--host {text!r}: write NAME=GPUSET, for example --host gpu-1=1xL40S."
+        message = f"--host {text!r}: write NAME=GPUSET[@SUITE][+STATE], for example --host gpu-1=1xL40S."
         raise LabError(message)
-    return LabHost(check_name(name, "host"), parse_gpu_set(gpus))
+    place, _, states = rest.partition("+")
+    gpus, at, suite = place.partition("@")
+    return make_host(name, gpus, suite if at else None, parse_states(states))
+
+
+def make_host(name: str, gpus: str, suite: str | None, states: tuple[str, ...]) -> LabHost:
+    """A wanted host from its parts; ``suite`` None: the one that the states ask for, else the default.
+
+    Raises:
+        LabError: As ``parse_host``.
+    """
+    if suite is not None and suite not in SUITES:
+        near = difflib.get_close_matches(suite, SUITES, n=1)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        message = f"the lab has no hosts with {suite!r}.{hint} Suites: {', '.join(SUITES)}."
+        raise LabError(message)
+    needed = suite_of(states)
+    if needed and suite and needed != suite:
+        message = f"{name}: {format_states(states)} exists on {needed} only, not on {suite}."
+        raise LabError(message)
+    return LabHost(check_name(name, "host"), parse_gpu_set(gpus), suite or needed or DEFAULT_SUITE, states)
+
+
+def host_in_state(name: str) -> LabHost:
+    """A host named after a state, made for it and in it.
+
+    Raises:
+        LabError: There is no such state.
+    """
+    return make_host(name, gpus_of(name), None, parse_states(name))
 
 
 def create_host(
@@ -76,12 +116,17 @@ def create_host(
     return container
 
 
-def host_labels(lab: str, host: LabHost, state: StatePaths) -> dict[str, str]:
-    """Labels of a host's container; one that has others is not the host that is wanted."""
+def host_labels(lab: str, host: LabHost, image: str, state: StatePaths) -> dict[str, str]:
+    """Labels of a host's container; one that has others is not the host that is wanted.
+
+    Its states are not among them: a standing host enters and leaves states, and labels are for life.
+    """
     key = state.key.with_suffix(".pub").read_bytes()
     return labels(lab, "host") | {
         f"{LABEL}.host": host.name,
         f"{LABEL}.gpus": host.gpus.text,
+        f"{LABEL}.suite": host.suite,
+        f"{LABEL}.image": image,
         f"{LABEL}.key": hashlib.sha256(key).hexdigest()[:16],  # the state, and the key with it, may have been lost
     }
 
@@ -115,7 +160,7 @@ def _create(
         image,
         name=resource_name(lab, host.name),
         hostname=host.name,
-        labels=host_labels(lab, host, state),
+        labels=host_labels(lab, host, image, state),
         environment={"container": "docker"},
         stop_signal="SIGRTMIN+3",
         host_config=settings,
@@ -127,8 +172,11 @@ def _create(
 def _identity(lab: str, host: LabHost, state: StatePaths) -> dict[str, tuple[bytes, int]]:
     key = state.host(host.name) / "ssh_host_ed25519_key"
     public = state.key.with_suffix(".pub").read_bytes()
+    # An empty unit file masks the unit. The kernel tells every udev of the machine about every device, so udev in
+    # forty booting hosts works at forty times forty times the devices; and none of them is the lab's.
+    masked = {f"etc/systemd/system/{unit}": (b"", 0o644) for unit in _UDEV}
     machine = hashlib.sha256(f"{lab}/{host.name}".encode()).hexdigest()[:32]
-    return {
+    return masked | {
         "etc/machine-id": (machine.encode() + b"\n", 0o444),
         "etc/ssh/ssh_host_ed25519_key": (key.read_bytes(), 0o600),
         "etc/ssh/ssh_host_ed25519_key.pub": (key.with_suffix(".pub").read_bytes(), 0o644),

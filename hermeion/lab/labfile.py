@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from hermeion.errors import LabError
 
 from .paths import StatePaths, state_root, write_atomically
+from .states import DEFAULT_SUITE
 
 
 class _Record(BaseModel):
@@ -16,12 +17,15 @@ class _Record(BaseModel):
 
 
 class HostEntry(_Record):
-    """A host and where sshd listens."""
+    """A host and where sshd listens. ``suite`` and ``state`` have defaults: files of older labs lack them."""
 
     name: str
     address: str
     port: int
     gpus: str
+    suite: str = DEFAULT_SUITE
+    state: str = "bare"
+    """What the host was put into, ``driver+docker-stopped`` for several; or what was begun and not finished."""
 
 
 class ModelEntry(_Record):

@@ -3,41 +3,46 @@
 from __future__ import annotations
 
 import hashlib
-import subprocess
 from importlib import resources
 from io import BytesIO
 from typing import TYPE_CHECKING
 
-from docker.errors import APIError, DockerException, ImageNotFound
+from docker.errors import APIError, ImageNotFound
 
 from hermeion.errors import LabError
 
 from ..daemon import LABEL, make_archive
+from ..gpus.sets import forms_csv
 from ..progress import Report
+from .bases import base_tag, ensure_base
 
 if TYPE_CHECKING:
     import docker
 
-_BASES = {"host": "trixie", "services": "trixie", "engine": "bookworm"}
-_PULL_SECONDS = 60  # a whole slim image, not one read; an unreachable registry fails at once
+_SUITES = {"host": "trixie", "services": "trixie", "engine": "bookworm"}
+_SMI = "nvidia-driver-cuda/root/usr/bin/nvidia-smi"
 _LABEL_HASH = f"{LABEL}.content"
 
 
-def ensure_image(client: docker.DockerClient, kind: str, report: Report) -> str:
+def ensure_image(client: docker.DockerClient, kind: str, report: Report, suite: str | None = None) -> str:
     """The tag of the image ``kind`` (host, services or engine), built now if it does not exist.
+
+    Args:
+        suite: Distribution release below it, one of ``bases.SUITES``; None: the kind's own.
 
     Raises:
         LabError: No base image can be had, or the build fails; carries the build's last lines.
     """
     files = _context(kind)
-    base = f"hermeion-lab-base:{_BASES[kind]}"
+    suite = suite or _SUITES[kind]
+    base = base_tag(suite)
     digest = hashlib.sha256(make_archive(files) + base.encode()).hexdigest()
     tag = f"hermeion-lab-{kind}:{digest[:16]}"
     try:
         client.images.get(tag)
     except ImageNotFound:
-        _ensure_base(client, _BASES[kind], report)
-        with report.stage(f"building the {kind} image"):
+        ensure_base(client, suite, report)
+        with report.stage(f"building the {kind} image ({suite})"):
             _build(client, kind, files, base, tag, digest)
     return tag
 
@@ -49,6 +54,10 @@ def _context(kind: str) -> dict[str, tuple[bytes, int]]:
         if entry.is_file() and not entry.name.endswith((".pyc", ".txt")):
             content = entry.read_bytes()
             files[entry.name] = (content, 0o755 if content.startswith(b"#!") else 0o644)
+    if kind == "host":
+        # What the boards answer: kept beside the lab's GPUs and in the package that also brings it.
+        files["forms.csv"] = (forms_csv().encode(), 0o644)
+        files["nvidia-smi"] = (resources.files("hermeion.lab.packages").joinpath(_SMI).read_bytes(), 0o755)
     return files
 
 
@@ -72,71 +81,10 @@ def _build(
             lines.append(str(event.get("stream") or event.get("error") or "").rstrip())
             if "error" in event:
                 log = "\n    ".join(line for line in lines[-15:] if line)
-                message = f"building the {kind} image failed:\n    {log}\nThe lab needs Debian's mirrors over HTTP."
+                message = (
+                    f"building the {kind} image failed:\n    {log}\nThe lab needs the distribution's mirrors over HTTP."
+                )
                 raise LabError(message)
     except APIError as error:
         message = f"building the {kind} image failed: {error}. Is there room under /var/lib/docker?"
         raise LabError(message) from error
-
-
-def _ensure_base(client: docker.DockerClient, suite: str, report: Report) -> None:
-    tag = f"hermeion-lab-base:{suite}"
-    try:
-        client.images.get(tag)
-    except ImageNotFound:
-        pass
-    else:
-        return
-    with report.stage(f"getting Debian {suite}: docker pull, else mmdebstrap"):
-        refusal = _pull(client, suite)
-        if refusal:
-            report.line(f"  no registry answers ({refusal}); bootstrapping from the Debian mirrors")
-            _bootstrap(client, suite, refusal)
-
-
-def _pull(client: docker.DockerClient, suite: str) -> str:
-    """Pull the official image; the empty string, or one line that says why not."""
-    source = f"debian:{suite}-slim"
-    try:
-        done = subprocess.run(
-            ["docker", "pull", "--quiet", source], capture_output=True, text=True, timeout=_PULL_SECONDS, check=False
-        )
-        if done.returncode:
-            return (done.stderr.strip().splitlines() or ["docker pull failed"])[-1][:160]
-        client.images.get(source).tag("hermeion-lab-base", suite)
-    except subprocess.TimeoutExpired:
-        return f"docker pull took over {_PULL_SECONDS} s"
-    except (OSError, DockerException) as error:
-        return str(error)
-    return ""
-
-
-def _bootstrap(client: docker.DockerClient, suite: str, refusal: str) -> None:
-    """mmdebstrap piped into ``docker import``: the tar never touches the disk."""
-    tag = f"hermeion-lab-base:{suite}"
-    command = ["mmdebstrap", "--quiet", "--variant=minbase", suite, "-", "http://deb.debian.org/debian"]
-    try:
-        making = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    except FileNotFoundError as error:
-        message = (
-            f"the lab needs a Debian {suite} image: docker pull said {refusal!r}, and mmdebstrap is not installed. "
-            "Reach a registry, or run: apt-get install mmdebstrap"
-        )
-        raise LabError(message) from error
-    with making:
-        importing = subprocess.run(
-            ["docker", "import", "--change", f"LABEL {LABEL}=image", "-", tag],
-            stdin=making.stdout,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        evidence = making.stderr.read().decode(errors="replace") if making.stderr else ""
-    if making.returncode or importing.returncode:
-        client.images.remove(tag, force=True) if importing.returncode == 0 else None
-        last = "\n    ".join((evidence + importing.stderr).strip().splitlines()[-8:])
-        message = (
-            f"the lab needs a Debian {suite} image: docker pull said {refusal!r}, and mmdebstrap failed:\n    {last}\n"
-            "Reach a registry or http://deb.debian.org."
-        )
-        raise LabError(message)

@@ -12,7 +12,7 @@ from hermeion.lab.gpus.pci import functions_of, write_tree
 from hermeion.lab.gpus.sets import parse_gpu_set, read_forms
 from hermeion.lab.hosts import parse_host
 
-MODELS = "T4, A100-80GB, RTX4090, L40S, H100-SXM, H200-SXM, RTX5090"
+MODELS = "V100-32GB, T4, A100-80GB, RTX4090, L40S, H100-SXM, H200-SXM, RTX5090"
 
 
 @pytest.mark.parametrize(("text", "count"), [("none", 0), ("1xL40S", 1), ("2xRTX4090", 2), ("8xH100-SXM", 8)])
@@ -40,7 +40,7 @@ def test_a_wrong_set_is_refused(text: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("gpu-1", "--host 'gpu-1': write NAME=GPUSET, for example --host gpu-1=1xL40S."),
+        ("gpu-1", "--host 'gpu-1': write NAME=GPUSET[@SUITE][+STATE], for example --host gpu-1=1xL40S."),
         (
             "GPU_1=none",
             "'GPU_1' is not a host name: a name starts with a letter and has at most 31 lower-case letters, digits "

@@ -61,7 +61,7 @@ def test_ssh_trusts_the_lab_only() -> None:
     command = ssh_command(a_lab(), "gpu-1", ["hostname"])
     assert command[-2:] == ["root@10.1.2.11", "hostname"]
     assert f"UserKnownHostsFile={StatePaths.of('lab').known_hosts}" in command
-    with pytest.raises(LabError, match=r"the lab 'lab' has no host 'gpu-9'. Hosts: gpu-1\."):
+    with pytest.raises(LabError, match=r"the lab 'lab' has no host 'gpu-9'. Did you mean gpu-1\? Hosts: gpu-1\."):
         ssh_command(a_lab(), "gpu-9", [])
 
 

@@ -1,0 +1,6 @@
+# Docker is installed, stopped and disabled.
+# from: docker
+
+enter() { systemctl disable --now --quiet docker.service docker.socket; }
+
+leave() { systemctl enable --now --quiet docker.socket docker.service; }

@@ -1,0 +1,9 @@
+# Driver 570.211.01 is healthy, and its branch gets no fixes any more.
+# reboot: yes
+
+enter() {
+    install_driver 570.211.01
+    forget_site_repository
+}
+
+leave() { remove_driver; }

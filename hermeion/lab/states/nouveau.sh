@@ -1,0 +1,6 @@
+# The GPUs are bound to nouveau.
+# pci: nouveau
+
+enter() { :; }
+
+leave() { :; }
