@@ -19,7 +19,7 @@ from hermeion.probe import Probe
 from hermeion.records import Record
 from hermeion.variants import ModelFacts
 
-FORMAT = 1
+FORMAT = 2
 
 REDACTED = "REDACTED"
 
@@ -51,7 +51,7 @@ class SavedHost(Record):
         models: What own models' files say, by name.
     """
 
-    format: Literal[1]
+    format: Literal[2]
     host: str = Field(min_length=1)
     probe: Probe
     models: dict[str, ModelFacts] = Field(default={})

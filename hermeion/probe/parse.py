@@ -1,137 +1,28 @@
-"""What a host answers to ``probe.sh``, parsed: the only facts that plans are made from."""
+"""From the script's lines to a :class:`Probe`."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from importlib.resources import files
-from typing import Any
 
 from hermeion.errors import ProbeError
-from hermeion.gpus import SMI_FIELDS, SmiGpu, parse_nvidia_smi, parse_topology
-from hermeion.records import Record
+from hermeion.gpus import SMI_FIELDS, parse_nvidia_smi, parse_topology
+from hermeion.probe.containers import parse_docker
+from hermeion.probe.drivers import BrokenPackage, parse_driver, parse_holder
+from hermeion.probe.records import CdiSpec, Disk, ManagedFile, PciDevice, Probe, Unit
 from hermeion.units import KIB
 
 SECTIONS = frozenset(
-    {"os", "pci", "smi", "topo", "dpkg", "docker", "daemon.json", "cdi", "disks", "weights", "files", "releases"}
-    | {"units"}
+    {"os", "pci", "smi", "topo", "fabric", "driver", "packages", "repositories", "holders", "docker", "daemon.json"}
+    | {"cdi", "disks", "weights", "files", "releases", "units"}
 )
 """What an answer has, whole: each section of the script prints its status whatever happened in it."""
 
 
-class PciDevice(Record):
-    """A PCI device of NVIDIA's. Ids and class are hexadecimal without ``0x``.
-
-    Attributes:
-        subsystem: The board's id.
-        numa: NUMA node, or -1: not known, or there is one only.
-    """
-
-    address: str
-    device_id: str
-    pci_class: str
-    driver: str = ""
-    subsystem: str = ""
-    numa: int = -1
-
-    @property
-    def is_gpu(self) -> bool:
-        """Whether it is a VGA (0300) or 3D (0302) controller."""
-        return self.pci_class[:4] in {"0300", "0302"}
-
-
-class Disk(Record):
-    """The filesystem that holds (or would hold) ``path``; sizes in bytes."""
-
-    path: str
-    total: int
-    free: int
-    writable: bool
-    source: str
-
-
-class ManagedFile(Record):
-    """A file under our control as it lies on the host."""
-
-    mode: str
-    owner: str
-    sha256: str
-
-
-class Unit(Record):
-    """A systemd unit of ours."""
-
-    active: str
-    sub: str
-    enabled: str
-    restarts: int
-    needs_reload: bool
-
-
-class Container(Record):
-    """A container of ours, by its labels."""
-
-    service: str
-    release: str
-    state: str
-
-
-class Probe(Record):
-    """Everything one round trip tells about a host.
-
-    Attributes:
-        smi: GPUs as the driver reports them, or ``None`` when no driver answers; ``()`` when it sees none.
-        smi_text: What ``nvidia-smi`` printed when it failed.
-        nvlinks: Pairs of GPUs, by their place in PCI order, that NVLink joins.
-        memory: The host's memory in bytes; ``memory_available``: what of it can be had.
-        packages: Version by name, of the packages that matter here.
-        broken_packages: Packages that dpkg left half-configured.
-        docker: Docker's version, or ``None`` when it is missing or does not answer.
-        daemon_json: Text of Docker's configuration, or ``None``.
-        cdi_devices: Device names of all CDI specifications.
-        images: ``repository@sha256:…`` of the images that Docker holds.
-        weights: ``complete`` or ``damaged`` by ``models--org--name@revision``.
-        releases: Release id and plan (parsed JSON) by service.
-    """
-
-    os_id: str
-    os_version: str
-    codename: str
-    kernel: str
-    machine: str
-    boot: str
-    is_root: bool
-    tools: frozenset[str]
-    secure_boot: bool
-    pci: tuple[PciDevice, ...]
-    smi: tuple[SmiGpu, ...] | None
-    smi_text: str
-    nvlinks: tuple[tuple[int, int], ...] = ()
-    memory: int = 0
-    memory_available: int = 0
-    packages: dict[str, str]
-    broken_packages: tuple[str, ...]
-    docker: str | None
-    compose: str | None
-    daemon_json: str | None
-    cdi_devices: frozenset[str]
-    images: frozenset[str]
-    containers: tuple[Container, ...]
-    disks: dict[str, Disk]
-    weights: dict[str, str]
-    files: dict[str, ManagedFile]
-    releases: dict[str, tuple[str, dict[str, object]]]
-    units: dict[str, Unit]
-
-    @property
-    def gpus(self) -> tuple[PciDevice, ...]:
-        """NVIDIA GPUs on the PCI bus that are not passed through to a guest, in PCI order."""
-        return tuple(sorted((d for d in self.pci if d.is_gpu and d.driver != "vfio-pci"), key=lambda d: d.address))
-
-
 def probe_script() -> str:
     """The script, with the fields of ``nvidia-smi`` filled in."""
-    text = files("hermeion").joinpath("probe.sh").read_text()
+    text = files("hermeion.probe").joinpath("probe.sh").read_text()
     return text.replace("@SMI_FIELDS@", ",".join(SMI_FIELDS)).replace("@BOOT@", boot_script())
 
 
@@ -163,17 +54,6 @@ def _pairs(rows: Iterable[str]) -> dict[str, str]:
     return {key: value.strip('"') for key, _, value in (row.partition("=") for row in rows)}
 
 
-def _parse_docker(rows: list[str]) -> Mapping[str, Any]:
-    pairs = _pairs(row for row in rows if row.split("=")[0] in {"version", "compose"})
-    containers = [row.removeprefix("container=").split(" ") for row in rows if row.startswith("container=")]
-    return {
-        "docker": pairs.get("version") or None,
-        "compose": pairs.get("compose") or None,
-        "images": frozenset(row.removeprefix("image=") for row in rows if row.startswith("image=")),
-        "containers": tuple(Container(service=s, release=r, state=t) for s, r, t in containers),
-    }
-
-
 def _parse_pci(row: str) -> PciDevice:
     cells = row.split()
     address, device_id, pci_class, driver, subsystem, numa = cells + ["", "", "", "-", "-", "-1"][len(cells) :]
@@ -185,6 +65,19 @@ def _parse_pci(row: str) -> PciDevice:
         subsystem=subsystem.removeprefix("0x").removeprefix("-"),
         numa=int(numa),
     )
+
+
+def _parse_cdi(rows: list[str]) -> tuple[CdiSpec, ...]:
+    specs: list[tuple[str, set[str], list[str]]] = []
+    for row in rows:
+        kind, _, value = row.partition(" ")
+        if kind == "spec":
+            specs.append((value, set(), []))
+        elif kind == "device":
+            specs[-1][1].add(value)
+        else:
+            specs[-1][2].append(value)
+    return tuple(CdiSpec(path=path, devices=frozenset(names), missing=tuple(gone)) for path, names, gone in specs)
 
 
 def _parse_releases(rows: list[str]) -> dict[str, tuple[str, dict[str, object]]]:
@@ -227,6 +120,7 @@ def parse_probe(lines: Iterable[str]) -> Probe:
     system = _pairs(row for row in body["os"] if not row.startswith("tool="))
     smi_status, smi_rows = sections["smi"]
     try:
+        packages = [tuple(row.split(" ", 2)) for row in body["packages"]]
         return Probe(
             os_id=system["ID"],
             os_version=system.get("VERSION_ID", ""),
@@ -236,17 +130,30 @@ def parse_probe(lines: Iterable[str]) -> Probe:
             boot=system["boot"],
             is_root=system["uid"] == "0",
             tools=frozenset(row.removeprefix("tool=") for row in body["os"] if row.startswith("tool=")),
+            os_like=(system["ID"], *system.get("ID_LIKE", "").split()),
             secure_boot=system.get("secure_boot") == "1",
+            mok_enrolled=system.get("mok") == "enrolled",
+            guest=system.get("guest") if system.get("guest", "none") != "none" else None,
+            platform=tuple(row.removeprefix("platform=") for row in body["os"] if row.startswith("platform=")),
+            reboot_required=system.get("reboot_required") == "yes",
             pci=tuple(_parse_pci(row) for row in body["pci"]),
             smi=parse_nvidia_smi(smi_rows) if smi_status == 0 else None,
+            smi_status=smi_status,
             smi_text="" if smi_status == 0 else " ".join(smi_rows),
+            fabric=tuple(row.strip() for row in body["fabric"]) if sections["fabric"][0] == 0 else (),
+            driver=parse_driver(body["driver"]),
             nvlinks=parse_topology(body["topo"]) if sections["topo"][0] == 0 else (),
             memory=int(system.get("MemTotal", 0)) * KIB,
             memory_available=int(system.get("MemAvailable", 0)) * KIB,
-            packages=dict(row.split(" ", 1) for row in body["dpkg"] if not row.startswith("broken ")),
-            broken_packages=tuple(row[7:] for row in body["dpkg"] if row.startswith("broken ")),
+            packages={name: version for kind, name, version in packages if kind in {"package", "held"}},
+            held_packages=frozenset(name for kind, name, _ in packages if kind == "held"),
+            broken_packages=tuple(
+                BrokenPackage(name=name, status=state) for k, name, state in packages if k == "broken"
+            ),
+            repositories=tuple(body["repositories"]),
+            holders=tuple(parse_holder(row) for row in body["holders"]),
             daemon_json="\n".join(body["daemon.json"]) if sections["daemon.json"][0] == 0 else None,
-            cdi_devices=frozenset(body["cdi"]),
+            cdi=_parse_cdi(body["cdi"]),
             disks={
                 path: Disk(path=path, total=int(total), free=int(free), writable=rw == "yes", source=source.strip())
                 for path, total, free, rw, source in ((row + " ").split(" ", 4) for row in body["disks"])
@@ -258,7 +165,7 @@ def parse_probe(lines: Iterable[str]) -> Probe:
             },
             releases=_parse_releases(body["releases"]),
             units=_parse_units(body["units"]),
-            **_parse_docker(body["docker"]),
+            **parse_docker(body["docker"]),
         )
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, IndexError) as error:
         raise ProbeError(f"the probe's answer cannot be read: {error!r}") from error

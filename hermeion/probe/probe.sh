@@ -4,18 +4,28 @@
 LC_ALL=C; export LC_ALL
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; export PATH
 cache=$1
-section() { printf '@%s\n' "$1"; shift; "$@" 2>/dev/null; printf '\n@=%s\n' "$?"; }
+section() { printf '@%s\n' "$1"; shift; "$@" 2>/dev/null; section_status=$?; printf '\n@=%s\n' "$section_status"; }
 have() { command -v "$1" >/dev/null 2>&1; }
 
 os() {
-  sed -n 's/^\(ID\|VERSION_ID\|VERSION_CODENAME\)=/\1=/p' /etc/os-release
+  sed -n 's/^\(ID\|ID_LIKE\|VERSION_ID\|VERSION_CODENAME\)=/\1=/p' /etc/os-release
   echo "kernel=$(uname -r)"; echo "machine=$(uname -m)"; echo "uid=$(id -u)"
   echo "boot=$(@BOOT@)"
   sed -n 's/^\(MemTotal\|MemAvailable\): *\([0-9]*\) kB/\1=\2/p' /proc/meminfo
-  for tool in curl wget systemctl apt-get; do have "$tool" && echo "tool=$tool"; done
-  if [ -d /sys/firmware/efi/efivars ]; then
-    od -An -tu1 -j4 -N1 /sys/firmware/efi/efivars/SecureBoot-* | sed 's/ *//; s/^/secure_boot=/'
-  fi
+  for tool in curl wget systemctl apt-get dnf; do have "$tool" && echo "tool=$tool"; done
+  echo "guest=$(systemd-detect-virt --container)"
+  # Each of these brings a driver of its own, or has it outside.
+  for proof in /etc/nv_tegra_release /dev/dxg /etc/dgx-release; do [ -e "$proof" ] && echo "platform=$proof"; done
+  if [ -e /run/reboot-required ] || [ -e /var/run/reboot-required ]; then echo "reboot_required=yes"; fi
+  for variable in /sys/firmware/efi/efivars/SecureBoot-*; do
+    [ -f "$variable" ] || continue
+    state=$(od -An -tu1 -j4 -N1 "$variable" | tr -d ' ')
+    echo "secure_boot=$state"
+    [ "$state" = 1 ] && have mokutil && for key in /var/lib/dkms/mok.pub /var/lib/shim-signed/mok/MOK.der; do
+      [ -f "$key" ] && mokutil --test-key "$key" | grep -q 'already enrolled' && echo "mok=enrolled"
+    done
+  done
+  true
 }
 pci() {
   for d in /sys/bus/pci/devices/*; do
@@ -31,23 +41,115 @@ topo() {
   [ "$(pci | grep -c ' 0x030[02]')" -gt 1 ] && ! pci | grep -q ' 0x0680' && have nvidia-smi || return 127
   timeout 60 nvidia-smi topo -m
 }
-dpkg_state() {
-  have dpkg-query || return 127
-  dpkg-query -W -f='${db:Status-Abbrev} ${Package} ${Version}\n' | awk '
-    $1 !~ /^(ii|rc|un|hi)$/ { print "broken", $2; next }
-    $1 != "rc" && ($2 ~ /^(nvidia|libnvidia|docker|containerd|curl$|python3-venv)/) { print $2, $3 }'
+fabric() {
+  # NVSwitches are useless until the fabric manager has joined them: CUDA says 802, nvidia-smi looks healthy.
+  # (On HGX B200 and B300 the switches are not on the bus; the GPUs tell.)
+  pci | grep -Eq ' 0x0680| 0x(2901|2909|3182) ' && have nvidia-smi || return 127
+  timeout 60 nvidia-smi --query-gpu=fabric.state --format=csv,noheader
+}
+module_of() { # $1 = kernel: the first NVIDIA module on disk for it
+  for file in /lib/modules/"$1"/updates/dkms/nvidia.ko* /lib/modules/"$1"/updates/dkms/nvidia-current*.ko* \
+      /lib/modules/"$1"/kernel/nvidia-*/nvidia.ko* /lib/modules/"$1"/kernel/nvidia-*/*/nvidia.ko* \
+      /lib/modules/"$1"/extra/nvidia.ko* /lib/modules/"$1"/extra/*/nvidia.ko* /lib/modules/"$1"/weak-updates/nvidia.ko* \
+      /lib/modules/"$1"/updates/nvidia.ko* /lib/modules/"$1"/kernel/drivers/video/nvidia.ko*; do
+    [ -f "$file" ] && { echo "$file"; return; }
+  done
+}
+driver() {
+  [ -r /sys/module/nvidia/version ] && echo "module=$(cat /sys/module/nvidia/version)"
+  case $(head -n 1 /proc/driver/nvidia/version) in
+    *"Open Kernel Module"*) echo flavour=open ;; NVRM*) echo flavour=proprietary ;;
+  esac
+  for folder in /usr/lib/x86_64-linux-gnu /usr/lib/aarch64-linux-gnu /usr/lib64 /usr/lib/wsl/lib; do
+    file=$(readlink -f "$folder/libnvidia-ml.so.1")
+    [ -f "$file" ] && { echo "library=${file##*.so.}"; break; }
+  done
+  for proof in /usr/bin/nvidia-uninstall /var/log/nvidia-installer.log; do
+    [ -e "$proof" ] && { echo "run_file=$proof"; break; }
+  done
+  running=$(uname -r)
+  for folder in /lib/modules/*; do
+    kernel=${folder##*/}
+    [ "$kernel" = "$running" ] || [ -e "/boot/vmlinuz-$kernel" ] || [ -e "$folder/vmlinuz" ] || continue
+    headers=no; [ -e "$folder/build/Makefile" ] && headers=yes
+    module=$(module_of "$kernel"); version=; licence=
+    [ -n "$module" ] && version=$(modinfo -F version "$module") && licence=$(modinfo -F license "$module")
+    echo "kernel=$kernel $headers ${version:--} ${licence:--}"
+  done
+  # What `dkms status` would say, without the half second that it takes.
+  for folder in /var/lib/dkms/nvidia*/*/; do
+    folder=${folder%/}; name=${folder%/*}; name=${name##*/}; version=${folder##*/}
+    [ -L "$folder" ] || [ ! -e "$folder/source" ] && continue
+    state=added
+    for build in "$folder"/*/*/module; do
+      [ -d "$build" ] || continue
+      state=built; place=${build%/module}; arch=${place##*/}; kernel=${place%/*}; kernel=${kernel##*/}
+      [ "$(readlink "/var/lib/dkms/$name/kernel-$kernel-$arch")" = "$version/$kernel/$arch" ] && state=installed
+      echo "dkms=$name $version $kernel $state"
+    done
+    [ $state = added ] && echo "dkms=$name $version - added"
+  done
+  for unit in nvidia-persistenced nvidia-fabricmanager; do
+    for folder in /usr/lib/systemd/system /lib/systemd/system /etc/systemd/system; do
+      [ -f "$folder/$unit.service" ] || continue
+      echo "unit=$unit $(systemctl is-enabled $unit) $(systemctl is-active $unit)"; break
+    done
+  done
+  if have nvidia-smi && [ "$smi_status" != 0 ]; then dmesg | grep NVRM | tail -n 12 | sed 's/^[^N]*/nvrm=/'; fi
+  true
+}
+packages() {
+  if have dpkg-query; then
+    dpkg-query -W -f='${db:Status-Abbrev} ${Package} ${Version}\n' | awk '
+      $1 !~ /^(ii|rc|un|hi|pn)$/ { print "broken", $2, $1; next }
+      $1 !~ /^(ii|hi)$/ { next }
+      $2 ~ /^(nvidia|libnvidia|linux-modules-nvidia|linux-headers|cuda-|nvlsm|libnvsdm|libcuda1$|dkms$|docker|podman-docker$|containerd|curl$|python3-venv|moby)/ {
+        print ($1 == "hi" ? "held" : "package"), $2, $3 }'
+  elif have rpm; then
+    rpm -qa --qf 'package %{NAME} %{VERSION}-%{RELEASE}\n' |
+      grep -E '^package (nvidia|libnvidia|kmod-nvidia|cuda-|nvlsm|libnvsdm|dkms |kernel-devel|docker|containerd|podman-docker|epel-release)'
+  else
+    return 127
+  fi
+}
+repositories() {
+  grep -HE '(nvidia\.com|nvidia\.github|download\.docker\.com)' /etc/apt/sources.list /etc/apt/sources.list.d/* \
+    /etc/yum.repos.d/* | sed 's/:/: /'
+}
+holders() {
+  [ -e /dev/nvidiactl ] || return 0
+  find /proc/[0-9]*/fd -lname '/dev/nvidia*' -printf '%h\n' | sort -u | while read -r folder; do
+    process=${folder%/fd}; unit=$(sed -n '1s/.*\///p' "$process/cgroup"); name=$(cat "$process/comm")
+    case $name in nvidia-persiste* | nv-fabricmanage* | nvidia-smi) ;; *) echo "${process#/proc/} ${unit:--} $name" ;; esac
+  done
 }
 docker_state() {
   have docker || return 127
-  echo "version=$(docker version --format '{{.Server.Version}}')"
+  # Only these few words: an account may hold a proxy's password.
+  docker info --format '{{json .}}' | sed -n '
+    h; s/.*"ServerVersion":"\([^"]*\)".*/version=\1/p; g; s/.*"LiveRestoreEnabled":\([a-z]*\).*/live_restore=\1/p
+    g; s/.*"CDISpecDirs":\(\[[^]]*\]\).*/cdi_folders=\1/p; g; s/.*"LocalNodeState":"\([a-z]*\)".*/swarm=\1/p
+    g; s/.*"name=rootless".*/rootless=yes/p; g; s/.*"nvidia":{"path".*/runtimes=nvidia/p'
   echo "compose=$(docker compose version --short)"
-  echo "active=$(systemctl is-active docker)"
+  echo "active=$(systemctl is-active docker)"; echo "enabled=$(systemctl is-enabled docker)"
   docker image ls --digests --format 'image={{.Repository}}@{{.Digest}}'
-  docker ps -a --no-trunc --filter label=org.hermeion.service \
-    --format 'container={{.Label "org.hermeion.service"}} {{.Label "org.hermeion.release"}} {{.State}}'
+  docker ps -a --no-trunc --format 'container={{.ID}} {{.Names}} {{.State}} {{or (.Label "org.hermeion.service") "-"}} {{or (.Label "org.hermeion.release") "-"}}'
+  running=$(docker ps -q --no-trunc)
+  [ -z "$running" ] || docker inspect --format \
+    'gpus={{.Id}} {{.HostConfig.Runtime}} {{range .HostConfig.DeviceRequests}}{{.Driver}},{{range .Capabilities}}{{range .}}{{.}},{{end}}{{end}}{{end}}' $running
 }
 daemon_json() { cat /etc/docker/daemon.json; }
-cdi() { sed -n 's/^ *\(- \)\{0,1\}name: *"\{0,1\}\([^"]*\)"\{0,1\} *$/\2/p' /etc/cdi/*.yaml /var/run/cdi/*.yaml; }
+cdi() {
+  for spec in /etc/cdi/*.yaml /etc/cdi/*.json /var/run/cdi/*.yaml /var/run/cdi/*.json; do
+    [ -f "$spec" ] && grep -Eq '^ *"?kind"?: *"?nvidia\.com/gpu"?,? *$' "$spec" || continue
+    echo "spec $spec"
+    sed -n 's/^ *\(- \)\{0,1\}"\{0,1\}name"\{0,1\}: *"\{0,1\}\([^",]*\)"\{0,1\},\{0,1\} *$/device \2/p' "$spec"
+    sed -n 's/.*"\{0,1\}hostPath"\{0,1\}: *"\{0,1\}\([^",} ]*\).*/\1/p' "$spec" | sort -u | while read -r path; do
+      [ -e "$path" ] || echo "missing $path"
+    done
+  done
+  true
+}
 disks() {
   for path in "$cache" /var/lib/docker; do
     dir=$path; while [ ! -d "$dir" ]; do dir=$(dirname "$dir"); done
@@ -68,7 +170,9 @@ weights() {
 }
 files() {
   for file in /etc/hermeion/* /etc/hermeion/*/* /opt/hermeion/*/current/* /opt/hermeion/puller/* \
-      /etc/systemd/system/hermeion-*.service /etc/docker/certs.d/*/* /etc/apt/sources.list.d/hermeion-*; do
+      /etc/systemd/system/hermeion-*.service /etc/systemd/system/*.d/hermeion.conf /etc/docker/certs.d/*/* \
+      /etc/apt/*.d/*hermeion* /etc/apt/preferences.d/nvidia-* /etc/apt/keyrings/hermeion-* /etc/modprobe.d/*hermeion* \
+      /etc/yum.repos.d/hermeion-* /etc/dnf/plugins/versionlock.list /var/lib/hermeion/*; do
     [ -f "$file" ] && echo "$(stat -L -c '%a %u:%g' "$file") $(sha256sum < "$file" | cut -d' ' -f1) $file"
   done
   true
@@ -91,9 +195,13 @@ units() {
 
 section os os
 section pci pci
-section smi smi
+section smi smi; smi_status=$section_status
 section topo topo
-section dpkg dpkg_state
+section fabric fabric
+section driver driver
+section packages packages
+section repositories repositories
+section holders holders
 section docker docker_state
 section daemon.json daemon_json
 section cdi cdi

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from hermeion.container_runtime import CA_PATH
 from hermeion.gpus import gpu_models
 from hermeion.inventory import HostSpec, parse_host_spec
 from hermeion.planner import make_plan
@@ -16,6 +16,7 @@ from hermeion.plans import Plan, Service
 from hermeion.probe import Probe, parse_probe
 from hermeion.render import render_files
 from hermeion.resources import share
+from hermeion.runtime import CA_PATH
 from hermeion.sources import HubFile, Sources, settle
 from hermeion.units import GIB, MIB
 
@@ -35,7 +36,7 @@ V100 = "1db5"
 RTX_5090 = "2b85"
 GB10 = "2e12"
 
-DRIVER = "580.95.05"
+DRIVER = "580.178.04"
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 DIGEST = "sha256:" + "ab" * 32
 OTHER_DIGEST = "sha256:" + "cd" * 32
@@ -107,11 +108,19 @@ def probe_text(
     tools: Sequence[str] = ("curl", "wget", "systemctl", "apt-get"),
     secure_boot: bool | None = None,
     more_pci: Sequence[str] = (),
+    guest: str = "none",
+    platform: Sequence[str] = (),
+    fabric: Sequence[str] = (),
+    driver_rows: Sequence[str] | None = None,
     packages: Mapping[str, str] | None = None,
+    held: Sequence[str] = (),
     broken: Sequence[str] = (),
+    repositories: Sequence[str] = (),
+    holders: Sequence[str] = (),
     docker: str | None = "26.1.5+dfsg1",
     compose: str | None = "2.26.1-4",
     daemon_json: str | None = CDI_ON,
+    docker_rows: Sequence[str] = ("active=active", "enabled=enabled", "live_restore=false", "swarm=inactive"),
     cdi: Sequence[str] | None = None,
     images: Sequence[str] = (),
     containers: Sequence[str] = (),
@@ -134,16 +143,21 @@ def probe_text(
         ]
         smi = (0, rows) if driver else (127, [])
     if packages is None:
-        packages = {"nvidia-container-toolkit-base": "1.18.0-1", "docker.io": "26.1.5+dfsg1-9"}
+        packages = {"nvidia-container-toolkit-base": "1.20.0-1", "docker.io": "26.1.5+dfsg1-9"}
     bus = [
         f"{address_of(i)} 0x{gpu} 0x030200 {'nvidia' if driver else '-'} - {numa[i] if numa else -1}"
         for i, gpu in enumerate(gpus)
     ]
     system = [*os, f"kernel={kernel}", f"machine={machine}", f"uid={uid}", f"boot={boot}", *meminfo]
     system += [f"tool={tool}" for tool in tools]
+    system += [f"guest={guest}", *(f"platform={path}" for path in platform)]
     if secure_boot is not None:
         system.append(f"secure_boot={int(secure_boot)}")
-    answer = [f"version={docker or ''}", f"compose={compose or ''}", "active=active"]
+    if driver_rows is None:
+        driver_rows = driver_section(driver, kernel)
+    answer = [f"version={docker or ''}", f"compose={compose or ''}", *docker_rows]
+    if docker and cdi_is_on(docker, daemon_json):
+        answer.append('cdi_folders=["/etc/cdi","/var/run/cdi"]')
     answer += [f"image={image}" for image in images]
     answer += [f"container={container}" for container in containers]
     return "".join(
@@ -152,10 +166,18 @@ def probe_text(
             section("pci", [*bus, *more_pci]),
             section("smi", smi[1], smi[0]),
             section("topo", topology, 0 if topology else 127),
-            section("dpkg", [f"broken {b}" for b in broken] + [f"{k} {v}" for k, v in packages.items()]),
+            section("fabric", fabric, 0 if fabric else 127),
+            section("driver", driver_rows),
+            section(
+                "packages",
+                [f"broken {row}" for row in broken]
+                + [f"{'held' if k in held else 'package'} {k} {v}" for k, v in packages.items()],
+            ),
+            section("repositories", repositories),
+            section("holders", holders),
             section("docker", answer if docker else [], 0 if docker else 127),
             section("daemon.json", daemon_json or "", 0 if daemon_json is not None else 1),
-            section("cdi", uuids if cdi is None else cdi),
+            section("cdi", cdi_section(uuids) if cdi is None else cdi),
             section("disks", disks),
             section("weights", weights),
             section("files", files),
@@ -163,6 +185,32 @@ def probe_text(
             section("units", units),
         ]
     )
+
+
+def driver_section(version: str | None, kernel: str) -> list[str]:
+    """Rows of a healthy driver of NVIDIA's repository, or of a host without one."""
+    if version is None:
+        return [f"kernel={kernel} no - -"]
+    return [
+        f"module={version}",
+        "flavour=open",
+        f"library={version}",
+        f"kernel={kernel} yes {version} Dual MIT/GPL",
+        f"dkms=nvidia {version} {kernel} installed",
+        "unit=nvidia-persistenced enabled active",
+    ]
+
+
+def cdi_section(uuids: Sequence[str], path: str = "/var/run/cdi/nvidia.yaml") -> list[str]:
+    """Rows of one CDI specification that lists these GPUs; none without GPUs."""
+    return [f"spec {path}", *(f"device {uuid}" for uuid in uuids), "device all"] if uuids else []
+
+
+def cdi_is_on(docker: str, daemon_json: str | None) -> bool:
+    """Whether a Docker of this version looks for CDI specifications."""
+    found = re.match(r"(\d+)\.(\d+)", docker)
+    version = (int(found[1]), int(found[2])) if found else (0, 0)
+    return version >= (28, 2) or (version >= (25, 0) and '"cdi": true' in (daemon_json or ""))
 
 
 def make_probe(gpus: Sequence[str] = (RTX_4090,), **answers: Any) -> Probe:
@@ -218,7 +266,10 @@ def converged_answers(plan: Plan, *, ca: str | None = None) -> dict[str, Any]:
     """Keywords for :func:`probe_text` of a host that is as ``plan`` says."""
     answers: dict[str, Any] = {
         "images": sorted({service.image.reference for service in plan.services}),
-        "containers": [f"{service.name} {service.release_id} running" for service in plan.services],
+        "containers": [
+            f"{'c0' * 32} hermeion-{service.name} running {service.name} {service.release_id}"
+            for service in plan.services
+        ],
         "weights": sorted({f"{service.snapshot} complete" for service in plan.services}),
         "files": [file_row(CA_PATH, ca)] if ca is not None else [],
         "releases": [],

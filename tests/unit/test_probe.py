@@ -9,7 +9,17 @@ from pathlib import Path
 import pytest
 
 from hermeion.errors import ProbeError
-from hermeion.probe import Container, Disk, ManagedFile, PciDevice, Unit, boot_script, parse_probe, probe_script
+from hermeion.probe import (
+    BrokenPackage,
+    Container,
+    Disk,
+    ManagedFile,
+    PciDevice,
+    Unit,
+    boot_script,
+    parse_probe,
+    probe_script,
+)
 from tests.unit.builders import bare_text, make_probe, probe_text, section, smi_row, uuid_of
 
 SECTIONS = (
@@ -17,7 +27,11 @@ SECTIONS = (
     "pci",
     "smi",
     "topo",
-    "dpkg",
+    "fabric",
+    "driver",
+    "packages",
+    "repositories",
+    "holders",
     "docker",
     "daemon.json",
     "cdi",
@@ -87,7 +101,7 @@ def test_full_answer() -> None:
     """Every section of an answer arrives in its field."""
     probe = make_probe(
         images=["vllm/vllm-openai@sha256:1", "<none>@<none>"],
-        containers=["hermes abcdef running", "second  exited"],
+        containers=["c0 hermeion-hermes running hermes abcdef", "c1 other exited - -"],
         weights=["models--me--my model@abc complete"],
         files=["600 0:0 ff00 /etc/hermeion/hermes/api-keys", "644 0:0 ff01 /etc/hermeion/with space"],
         releases=['hermes releases/abcdef {"name": "hermes"}', "second releases/123456 {broken"],
@@ -95,7 +109,7 @@ def test_full_answer() -> None:
             "hermeion-hermes.service NRestarts=2 ActiveState=active SubState=running UnitFileState=enabled "
             "NeedDaemonReload=yes"
         ],
-        broken=["linux-image-amd64"],
+        broken=["linux-image-amd64 iF"],
         secure_boot=True,
     )
 
@@ -120,8 +134,8 @@ def test_full_answer() -> None:
     )
     assert frozenset({"vllm/vllm-openai@sha256:1", "<none>@<none>"}) == probe.images
     assert (
-        Container(service="hermes", release="abcdef", state="running"),
-        Container(service="second", release="", state="exited"),
+        Container(id="c0", name="hermeion-hermes", service="hermes", release="abcdef", state="running"),
+        Container(id="c1", name="other", state="exited"),
     ) == probe.containers
     assert {"models--me--my model@abc": "complete"} == probe.weights
     assert ManagedFile(mode="600", owner="0:0", sha256="ff00") == probe.files["/etc/hermeion/hermes/api-keys"]
@@ -132,7 +146,7 @@ def test_full_answer() -> None:
             active="active", sub="running", enabled="enabled", restarts=2, needs_reload=True
         )
     } == probe.units
-    assert (("linux-image-amd64",), "1.18.0-1") == (
+    assert ((BrokenPackage(name="linux-image-amd64", status="iF"),), "1.20.0-1") == (
         probe.broken_packages,
         probe.packages["nvidia-container-toolkit-base"],
     )
@@ -165,7 +179,7 @@ def test_driver_that_fails() -> None:
     assert (None, "NVIDIA-SMI has failed Make sure that the driver is installed.") == (probe.smi, probe.smi_text)
 
 
-@pytest.mark.parametrize("name", ["os", "pci", "smi", "topo", "dpkg", "docker", "disks", "units", "cdi", "files"])
+@pytest.mark.parametrize("name", ["os", "pci", "smi", "topo", "packages", "docker", "disks", "units", "cdi", "files"])
 def test_missing_section(name: str) -> None:
     """An answer that was cut short is told by the sections that it lacks."""
     text = probe_text().replace(f"@{name}\n", f"@other-{name}\n")
