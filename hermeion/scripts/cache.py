@@ -4,22 +4,42 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Mapping
 from importlib.resources import files
 
 from hermeion.answers import hub_url
-from hermeion.container_runtime import CA_PATH
 from hermeion.inventory import HostSpec
 from hermeion.jobs import HostFile, write_files
 from hermeion.plans import Service
-from hermeion.scripts.apt import apt_install, ca_files
+from hermeion.probe import Probe
+from hermeion.runtime import CA_PATH
+from hermeion.scripts.apt import ca_files
+from hermeion.scripts.packages import install
+from hermeion.scripts.repositories import is_rpm
 from hermeion.sources import Sources
 from hermeion.stages import sha256
 
 PULLER = "/opt/hermeion/puller"
 
 
-def cache_script(spec: HostSpec, service: Service, sources: Sources, *, ca: str | None, token: str | None) -> str:
-    """The puller's environment, then the pull."""
+def cache_script(
+    spec: HostSpec,
+    probe: Probe,
+    service: Service,
+    sources: Sources,
+    *,
+    ca: str | None,
+    keys: Mapping[str, str],
+    token: str | None,
+) -> str:
+    """The puller's environment, then the pull.
+
+    Args:
+        ca: The site's certificates, as text.
+        keys: Public keys of the mirrors of package repositories, as text, by ``apt/nvidia`` and so on.
+        token: For the Hub, or ``None``.
+    """
+    python = ["python3"] if is_rpm(probe) else ["python3", "python3-venv"]
     requirements = files("hermeion.data").joinpath("puller-requirements.txt").read_text()
     program = files("hermeion.host_scripts").joinpath("pull.py").read_text()
     venv = f"{PULLER}/{sha256(requirements)[:12]}"
@@ -50,7 +70,7 @@ umask 022
 if [ ! -x {venv}/bin/python ]; then
   echo "##note installing the Hub client"
   if ! python3 -c 'import venv, ensurepip' 2>/dev/null; then
-    {apt_install(["python3", "python3-venv"])}
+    {install(spec, probe, python, keys=keys)}
   fi
   rm -rf {venv}.new
   python3 -m venv {venv}.new

@@ -46,9 +46,8 @@ docker compose -f {release}/compose.yaml config -q
 """
 
 
-def activate_script(service: Service) -> str:
-    """Switch to the release, start it, wait until it answers; if it does not, bring the previous one back."""
-    folder, unit = service.folder, service.unit
+def _answers(service: Service) -> str:
+    """A shell function that ends with 0 once the engine is healthy and completes a chat."""
     request = json.dumps(
         {
             "model": service.served_names[0],
@@ -56,6 +55,23 @@ def activate_script(service: Service) -> str:
             "max_tokens": 8,
         }
     )
+    return f"""answers() {{
+  curl -fsS -m 5 -o /dev/null http://127.0.0.1:{service.port}/health 2>/dev/null || return 1
+  key=$(head -n 1 /etc/hermeion/{service.name}/api-keys)
+  printf 'header = "Authorization: Bearer %s"\\n' "$key" | curl -fsS -m 120 -K - -o /dev/null \\
+    -H 'Content-Type: application/json' -d {shlex.quote(request)} http://127.0.0.1:{service.port}/v1/chat/completions
+}}
+"""
+
+
+def answer_script(service: Service) -> str:
+    """Ends with 0 if the service answers now."""
+    return f"{_answers(service)}answers\n"
+
+
+def activate_script(service: Service) -> str:
+    """Switch to the release, start it, wait until it answers; if it does not, bring the previous one back."""
+    folder, unit = service.folder, service.unit
     return f"""set -eu
 previous=$(readlink {folder}/current || true)
 switch() {{
@@ -68,13 +84,7 @@ switch() {{
   systemctl reset-failed {unit} 2>/dev/null || true
   systemctl restart {unit}
 }}
-answers() {{
-  curl -fsS -m 5 -o /dev/null http://127.0.0.1:{service.port}/health 2>/dev/null || return 1
-  key=$(head -n 1 /etc/hermeion/{service.name}/api-keys)
-  printf 'header = "Authorization: Bearer %s"\\n' "$key" | curl -fsS -m 120 -K - -o /dev/null \\
-    -H 'Content-Type: application/json' -d {shlex.quote(request)} http://127.0.0.1:{service.port}/v1/chat/completions
-}}
-begun=$(date +%s)
+{_answers(service)}begun=$(date +%s)
 wait_for_answer() {{
   while :; do
     answers && return 0

@@ -12,6 +12,17 @@ def test_cdi_lists_each_planned_gpu(host: Any, plan: Mapping[str, Any]) -> None:
     assert {f"nvidia.com/gpu={gpu['uuid']}" for gpu in plan["gpus"]} <= set(listed)
 
 
+def test_cdi_lists_nothing_stale(host: Any) -> None:
+    """Every GPU that CDI lists by UUID is one that the driver sees, and no file of a specification is missing."""
+    listed = {name for name in host.run("nvidia-ctk cdi list").stdout.split() if "=GPU-" in name}
+    seen = host.check_output("nvidia-smi --query-gpu=uuid --format=csv,noheader").split()
+    assert {f"nvidia.com/gpu={uuid}" for uuid in seen} == listed
+    specifications = "cat /etc/cdi/*.yaml /var/run/cdi/*.yaml 2>/dev/null"
+    paths = host.check_output(f"{specifications} | grep -o 'hostPath: *[^ ,}}]*' || true")
+    for path in {line.split()[-1] for line in paths.splitlines()}:
+        assert host.file(path).exists, path
+
+
 def test_container_has_exactly_its_gpus(host: Any, plan: Mapping[str, Any]) -> None:
     """The container sees its planned GPUs and no other."""
     command = f"docker exec hermeion-{plan['name']} nvidia-smi --query-gpu=uuid --format=csv,noheader"

@@ -78,7 +78,7 @@ def test_plan_table(runs: Runs, answer: Callable[[int, dict[str, Any]], list[Any
     for text in (
         "@fake/bare hermes hermes-3-8b-bf16 1 × NVIDIA GeForce RTX 4090 39936 × 256 40064 tokens",
         "driver: no driver answers; branch 580 (LTS) with the open kernel module",
-        "runtime: Docker does not answer",
+        "runtime: Docker is missing; debian 13 has",
         "nothing",
         "Secure Boot is on",
         "the probe gave no answer.",

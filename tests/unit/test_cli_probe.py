@@ -55,7 +55,8 @@ def test_shown(answers: Calls) -> None:
     for line in (
         "gpu-1",
         "  debian 13, kernel 6.12.48+deb13-amd64, x86_64",
-        "  GPUs: 2 × NVIDIA L40S; driver 580.95.05; Docker 26.1.5+dfsg1, Compose 2.26.1-4",
+        "  GPUs: 2 × NVIDIA L40S; driver 580.178.04 (open module 580.178.04, libraries 580.178.04); "
+        "Docker 26.1.5+dfsg1, Compose 2.26.1-4",
         "  /srv/models: 1.7 TiB free of 1.8 TiB",
         "  GPUs: 1 × NVIDIA GeForce RTX 4090; no driver answers; no Docker",
     ):

@@ -248,7 +248,7 @@ def test_find_service_where_nobody_answers() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"docker": "20.10.24"}, "one: Docker 20.10.24 knows no CDI, which needs 25 or newer. "),
+        ({"docker": "19.3.0"}, "one: Docker 19.3.0 is older than 20.10"),
         ({"uid": 1000}, "one: needs root. Log in as root, or set _sudo = True in the inventory."),
     ],
 )

@@ -77,7 +77,7 @@ def refusal(data: dict[str, Any]) -> str:
             {"hermes_mirrors": {"hub": "mirror"}},
             r"hermes_mirrors/hub: string should match pattern '^https?://[\w.:/-]+$' (found 'mirror')",
         ),
-        ({"hermes_driver": {"branch": 535}}, "hermes_driver/branch: input should be 580 (found 535)"),
+        ({"hermes_driver": {"branch": 535}}, "hermes_driver/branch: input should be 580 or 595 (found 535)"),
         (
             {"hermes_driver": {"reboot_timeout": 5}},
             "hermes_driver/reboot_timeout: input should be greater than or equal to 30 (found 5)",

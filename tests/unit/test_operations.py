@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
+from itertools import chain, repeat
 from types import SimpleNamespace
 from typing import Any
 
 import gevent
 import pytest
 
-from hermeion import narration, operations
+from hermeion import narration, operations, rolls
+from hermeion.operations import Judgement
 
 Answer = tuple[bool, list[str], str]
 
@@ -34,6 +36,7 @@ class Stage:
         monkeypatch.setattr(narration, "time", clock)
         monkeypatch.setattr(operations, "gevent", SimpleNamespace(sleep=self.sleep, Timeout=gevent.Timeout))
         monkeypatch.setattr(operations, "run", self.run)
+        monkeypatch.setattr(operations, "clear_askpass_cache", lambda _: self.connections.append("forget"))
         monkeypatch.setattr(operations, "context_host", self.host)
         monkeypatch.setattr(operations, "context_state", SimpleNamespace())
         monkeypatch.setattr(narration, "say", lambda _, text: self.said.append(text))
@@ -107,7 +110,7 @@ def test_cut_connection(stage: Stage, trouble: Answer | Exception) -> None:
     stage.answers = iter([trouble, poll("", 0, "0")])
 
     assert None is operations.follow("j", "weights")
-    assert ["disconnect", "connect"] == stage.connections
+    assert ["disconnect", "forget", "connect"] == stage.connections
 
 
 def test_host_that_is_gone(stage: Stage) -> None:
@@ -121,54 +124,140 @@ def test_host_that_is_gone(stage: Stage) -> None:
     assert operations.LOST_SECONDS < stage.now < operations.LOST_SECONDS + 5
 
 
-def reboot(ready: Callable[[], str | None], timeout: int = 60) -> list[str]:
-    """Run the operation; the commands it gave."""
+WELL = Judgement()
+GONE: list[Answer | Exception] = [OSError("refused")] * 100
+BACK: list[Answer | Exception] = [
+    (True, ["boot-1"], ""),
+    (True, [], ""),  # systemd-run
+    (True, ["boot-1"], ""),  # still going down
+    OSError("refused"),
+    (True, ["boot-2"], ""),
+    (True, [], ""),  # systemctl is-system-running
+]
+
+
+@pytest.fixture(autouse=True)
+def fresh_rolls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No host has failed yet."""
+    monkeypatch.setattr(rolls, "STOPPED", {})
+
+
+def reboot(*judgements: Judgement, timeout: int = 60, serving: Mapping[str, str] | None = None) -> list[str]:
+    """Run the operation on a host that says this of itself, the last one for ever; the commands it gave."""
+    words = chain(judgements, repeat(judgements[-1]))
     generate: Any = operations.reboot_unless._inner
-    commands = generate(ready=ready, timeout=timeout, reason="the driver does not answer")
+    commands = generate(judge=lambda: next(words), serving=lambda: dict(serving or {}), timeout=timeout)
     return [str(command) for command in commands]
 
 
 def test_no_reboot_is_needed(stage: Stage) -> None:
-    """A host that is ready is not rebooted."""
-    assert ["sync"] == reboot(lambda: None)
+    """A host that is well is not rebooted."""
+    assert ["sync"] == reboot(WELL)
+
+
+def test_reboot_that_must_not_be(stage: Stage) -> None:
+    """What came up since the plan was made, somebody's work on the GPU, is a refusal and not a reboot."""
+    reboot(Judgement(refusal="gpu-1: python (4711) uses the GPU."))
+
+    assert "gpu-1: python (4711) uses the GPU." == narration.NOTES["gpu-1"]
+    assert [] == stage.scripts
 
 
 def test_reboot(stage: Stage) -> None:
     """The host is back when its boot is another one, not when it merely answers."""
-    stage.answers = iter(
-        [
-            (True, ["boot-1"], ""),
-            (True, ["boot-1"], ""),  # still going down
-            OSError("refused"),
-            (True, ["boot-2"], ""),
-            (True, [], ""),  # systemctl is-system-running
-        ]
-    )
-    whys = iter(["nvidia-smi gives no answer", None])
-    commands = reboot(lambda: next(whys))
+    stage.answers = iter(BACK)
+    commands = reboot(Judgement(due="nvidia-smi gives no answer"), WELL)
 
-    assert ["sync", "systemd-run"] == [command.split()[0] for command in commands]
-    assert ["disconnect", "connect"] == stage.connections
+    assert ["sync"] == commands
+    assert "systemctl reboot" in stage.scripts[1]
+    assert ["disconnect", "forget", "connect"] == stage.connections
     assert ["  rebooting: nvidia-smi gives no answer", "  back after 3 s"] == stage.said
     assert {} == narration.NOTES
 
 
+def test_services_answer_again(stage: Stage) -> None:
+    """A host that served is done when each of its services answers again."""
+    stage.answers = iter([*BACK, (False, [], ""), (True, [], ""), (True, [], "")])
+    reboot(Judgement(due="old module"), WELL, serving={"hermes": "ask hermes", "small": "ask small"})
+
+    assert ["ask hermes", "ask small", "ask hermes"] == stage.scripts[-3:]
+    assert ["  small answers again after 0 s", "  hermes answers again after 1 s"] == stage.said[-2:]
+    assert {} == rolls.STOPPED
+
+
+def test_service_that_does_not_answer_again(stage: Stage) -> None:
+    """A service that stays away after the reboot is named, and no other host of it is rebooted in this run."""
+    stage.answers = iter([*BACK, *[(False, [], "")] * 3000])
+    reboot(Judgement(due="old module"), WELL, serving={"hermes": "ask"})
+
+    assert (
+        "gpu-1: rebooted, and hermes does not answer after 1800 s. Look: journalctl -u hermeion-hermes -n 50; then run "
+        "again." == narration.NOTES["gpu-1"]
+    )
+    assert {"hermes": "gpu-1"} == rolls.STOPPED
+
+
+def test_roll_stops(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host is not rebooted while another one of its service is missing."""
+    monkeypatch.setattr(rolls, "STOPPED", {"hermes": "gpu-0"})
+    reboot(Judgement(due="old module"), serving={"hermes": "ask"})
+
+    assert (
+        "gpu-1: not rebooted: gpu-0, which serves hermes too, did not come back in this run. See to gpu-0, then run "
+        "again." == narration.NOTES["gpu-1"]
+    )
+    assert [] == stage.scripts
+
+
 def test_host_that_does_not_come_back(stage: Stage) -> None:
     """A host that stays away fails, with the next step."""
-    stage.answers = iter([(True, ["boot-1"], ""), *[OSError("refused")] * 100])
-    commands = reboot(lambda: "no driver", timeout=60)
+    stage.answers = iter([*BACK[:2], *GONE])
+    commands = reboot(Judgement(due="no driver"), timeout=60, serving={"hermes": "ask"})
 
     assert (
         "gpu-1: did not come back within 60 s of its reboot. Look at its console; run again when it is up "
         "(hermes_driver/reboot_timeout sets the wait)." == narration.NOTES["gpu-1"]
     )
     assert commands[-1].endswith(">&2; exit 1")
+    assert ["  still away after 15 s (at most 60 s)", "  still away after 30 s (at most 60 s)"] == stage.said[1:3]
+    assert {"hermes": "gpu-1"} == rolls.STOPPED
+
+
+def test_host_that_cannot_be_rebooted(stage: Stage) -> None:
+    """A host that refuses the reboot itself says so."""
+    stage.answers = iter([(True, ["boot-1"], ""), (False, [], "Access denied\n")])
+    reboot(Judgement(due="no driver"))
+
+    assert "gpu-1: cannot be rebooted: Access denied. Reboot it, then run again." == narration.NOTES["gpu-1"]
 
 
 def test_reboot_that_does_not_help(stage: Stage) -> None:
     """A driver that is not there after the reboot either is told with its own words."""
-    stage.answers = iter([(True, ["boot-1"], ""), (True, ["boot-2"], ""), (True, [], "")])
-    reboot(lambda: "No devices were found")
+    stage.answers = iter(BACK)
+    reboot(Judgement(due="No devices were found"))
 
     assert "gpu-1: the driver does not answer even after the reboot: No devices were found" == narration.NOTES["gpu-1"]
     assert operations.SETTLE_SECONDS <= stage.now
+
+
+def test_one_host_of_a_service_at_a_time() -> None:
+    """Hosts of one service take turns; a host of another service, or of none, does not wait."""
+    log: list[str] = []
+
+    def out(host: str, *services: str) -> None:
+        with rolls.turn(services):
+            log.append(f"{host} out")
+            gevent.sleep(0.01)
+            log.append(f"{host} back")
+
+    gevent.joinall(
+        [
+            gevent.spawn(out, "a", "hermes", "small"),
+            gevent.spawn(out, "b", "small", "hermes"),
+            gevent.spawn(out, "c", "other"),
+            gevent.spawn(out, "d"),
+        ]
+    )
+
+    assert ["a out", "c out", "d out"] == log[:3]
+    assert log.index("a back") < log.index("b out")

@@ -198,7 +198,7 @@ def test_explanation_of_a_choice() -> None:
         'big on pipeline Wanted model = "hermes-4-70b" context = 65536 everything else at its default',
         "Found 0000:01:00.0 NVIDIA L40S: used by big, 45.0 GiB",
         "0000:04:00.0 NVIDIA L40S: used by small, 45.0 GiB",
-        "driver: leave alone: driver 580.95.05 answers and is new enough",
+        "driver: leave alone: driver 580.178.04 answers and is new enough",
         "Tried, in this order - hermes-4-70b-bf16 on 1 × NVIDIA L40S no: weights and overhead need",
         "Taken + hermes-4-70b-fp8 on 3 × NVIDIA L40S, 65536 tokens × 256 requests",
         "Memory of each GPU (of the fullest)",

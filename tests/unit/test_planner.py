@@ -173,9 +173,9 @@ def test_rejections_are_recorded() -> None:
         ),
         (
             (RTX_4090,),
-            {"broken": ("nvidia-kernel-open-dkms", "linux-image-amd64")},
-            "gpu-1: dpkg left nvidia-kernel-open-dkms, linux-image-amd64 half-configured, and every apt call fails "
-            "until that is repaired: apt-get purge nvidia-kernel-open-dkms, or dpkg --configure -a; then run again.",
+            {"broken": ("site-agent iF", "nvidia-kernel-open-dkms iF")},
+            "gpu-1: dpkg left nvidia-kernel-open-dkms iF, site-agent iF half-configured, and every apt call fails "
+            "until that is repaired: dpkg --configure -a, or apt-get purge site-agent; then run again.",
         ),
         (
             (),

@@ -22,6 +22,14 @@ from tests.unit.conftest import Compare
 
 HOSTILE = "$HOME ${x} `id` \"double\" 'single' %n {{ x }} {% y %} # : - \\ é ×"
 
+
+def old_docker() -> Plan:
+    """Two GPUs on a host whose Docker is older than 25: NVIDIA's runtime hands them out."""
+    plan = final_plan({"name": "hermes", "model": "hermes-4-14b", "gpus": 2}, gpus=(RTX_4090, RTX_4090))
+    services = tuple(service.model_copy(update={"gpu_access": "runtime"}) for service in plan.services)
+    return plan.model_copy(update={"services": services})
+
+
 CASES: dict[str, Plan] = {
     "one-4090": final_plan(),
     "eight-h100": final_plan(
@@ -49,6 +57,7 @@ CASES: dict[str, Plan] = {
         },
         gpus=(RTX_4090, RTX_4090),
     ),
+    "old-docker": old_docker(),
 }
 
 
@@ -114,17 +123,41 @@ def test_compose_file(case: str) -> None:
     """Image by digest, GPUs by UUID, port on loopback, weights read-only, release as a label."""
     service = CASES[case].services[0]
     engine = compose_of(service)
-    (devices,) = engine["deploy"]["resources"]["reservations"]["devices"]
 
     assert service.image.reference == engine["image"]
-    assert [f"nvidia.com/gpu={gpu.uuid}" for gpu in service.gpus] == devices["device_ids"]
     assert [f"127.0.0.1:{service.port}:8000"] == engine["ports"]
     assert {
         "org.hermeion.service": service.name,
         "org.hermeion.release": service.release_id,
     } == engine["labels"]
     assert (f"{service.cache}/hub", True) == (engine["volumes"][0]["source"], engine["volumes"][0]["read_only"])
+    assert service.environment.items() <= engine["environment"].items()
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case != "old-docker"])
+def test_gpus_by_cdi(case: str) -> None:
+    """GPUs are asked for by CDI, with their UUIDs, and in no other way."""
+    service = CASES[case].services[0]
+    engine = compose_of(service)
+    (devices,) = engine["deploy"]["resources"]["reservations"]["devices"]
+
+    assert "cdi" == devices["driver"]
+    assert [f"nvidia.com/gpu={gpu.uuid}" for gpu in service.gpus] == devices["device_ids"]
+    assert "runtime" not in engine
     assert service.environment == engine["environment"]
+
+
+def test_gpus_by_runtime() -> None:
+    """Where Docker knows no CDI, NVIDIA's runtime gets the UUIDs, and no device is asked for."""
+    service = CASES["old-docker"].services[0]
+    engine = compose_of(service)
+
+    assert ("nvidia", ",".join(str(gpu.uuid) for gpu in service.gpus)) == (
+        engine["runtime"],
+        engine["environment"]["NVIDIA_VISIBLE_DEVICES"],
+    )
+    assert 2 == len(service.gpus)
+    assert "deploy" not in engine
 
 
 def test_hostile_environment() -> None:

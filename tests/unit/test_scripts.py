@@ -12,22 +12,16 @@ import pytest
 
 from hermeion.inventory import HostSpec
 from hermeion.jobs import HostFile, start_script, write_files
-from hermeion.planner import make_plan
 from hermeion.plans import Service
-from hermeion.probe import parse_probe
 from hermeion.render import render_files
-from hermeion.scripts.apt import ca_files, nvidia_repository
+from hermeion.scripts.apt import apt_install, ca_files
 from hermeion.scripts.cache import cache_script
-from hermeion.scripts.container_runtime import runtime_script
-from hermeion.scripts.driver import driver_script
 from hermeion.scripts.service import activate_script, image_script, release_script
 from hermeion.sources import question_script
 from tests.unit.builders import (
-    NAME,
     OWN,
     POISON,
     TEMPLATES,
-    bare_text,
     final_plan,
     final_service,
     make_probe,
@@ -36,7 +30,6 @@ from tests.unit.builders import (
 )
 
 CA = "-----BEGIN CERTIFICATE-----\n$HOME 'quoted' \"double\" `id`\n-----END CERTIFICATE-----\n"
-KEY = "-----BEGIN PGP PUBLIC KEY BLOCK-----\n"
 HOSTILE = "$HOME `id` \"double\" 'single' %n {{ x }} \\ ; exit 3"
 MIRRORS = {
     "registry": "mirror:5000",
@@ -60,16 +53,9 @@ def a_service() -> Service:
 def scripts(*, mirrors: bool = True, token: str | None = None) -> dict[str, str]:
     """Every script that goes to a host, by name."""
     spec, service = a_spec(mirrors=mirrors), a_service()
-    bare = parse_probe(bare_text().splitlines())
-    plan = make_plan(NAME, spec, bare)
-    ca, key = (CA, KEY) if mirrors else (None, None)
-    runtime = {"ca": ca, "mirror_key": key}
+    ca = CA if mirrors else None
     return {
-        "driver": driver_script(spec, plan, bare, ca=ca, mirror_key=key),
-        "runtime": runtime_script(spec, bare, daemon_json='{"a": "\'$x"}\n', **runtime),
-        "runtime without a new daemon.json": runtime_script(spec, bare, daemon_json=None, **runtime),
-        "runtime where all is installed": runtime_script(spec, make_probe(), daemon_json="{}", **runtime),
-        "cache": cache_script(spec, service, make_sources(service), ca=ca, token=token),
+        "cache": cache_script(spec, make_probe(), service, make_sources(service), ca=ca, keys={}, token=token),
         "image": image_script(service, 5),
         "release": release_script(service, render_files(service, TEMPLATES)),
         "activate": activate_script(service),
@@ -132,12 +118,6 @@ def test_job_hides_its_script() -> None:
 @pytest.mark.parametrize(
     ("name", "line"),
     [
-        ("driver", "apt install -y --no-install-recommends nvidia-driver-pinning-580 linux-headers-6.12.48+deb13-amd64"
-         " nvidia-kernel-open-dkms nvidia-driver-cuda nvidia-persistenced"),
-        ("runtime", "apt install -y --no-install-recommends docker.io docker-cli docker-compose curl ca-certificates"
-         " nvidia-container-toolkit-base"),
-        ("runtime", "restart=yes"),
-        ("runtime without a new daemon.json", "restart=no"),
         ("cache", "export HF_HOME=/run/hermeion/hf-home HF_ENDPOINT=https://hub.mirror"),
         ("cache", "export SSL_CERT_FILE=/etc/hermeion/ca.pem REQUESTS_CA_BUNDLE=/etc/hermeion/ca.pem"),
         ("image", 'echo "##total 5"'),
@@ -150,40 +130,12 @@ def test_lines(name: str, line: str) -> None:
     assert line.replace("%s", a_service().release_id) in scripts()[name].splitlines()
 
 
-def test_nothing_is_installed_twice() -> None:
-    """Where Docker, Compose and toolkit are here, apt is not called."""
-    assert "apt install" not in scripts()["runtime where all is installed"]
+def test_apt_looks_before_it_installs() -> None:
+    """A package that no source has is named before anything is installed."""
+    lines = apt_install(["a", "b"]).splitlines()
 
-
-@pytest.mark.parametrize(
-    ("release", "checksum"),
-    [
-        ("12", "e7f219eab6fe4819cdb5c15b98233dc3420302d9c00883219cd3d896857cf48d"),
-        ("13", "dd28f1f6ba0038180d6b23f846cefca1e3de4c9327751665241370bacea452a1"),
-    ],
-)
-def test_keyring_of_nvidia(release: str, checksum: str) -> None:
-    """NVIDIA's keyring comes from the system's own repository and is checked before it is installed."""
-    probe = make_probe(driver=None, os=("ID=debian", f'VERSION_ID="{release}"'))
-    script = nvidia_repository(make_spec(), probe, ca=None, mirror_key=None)
-
-    assert f"/repos/debian{release}/x86_64/cuda-keyring_1.1-1_all.deb\n" in script
-    assert 1 == script.count(f'echo "{checksum}  $keyring" | sha256sum -c --status')
-    assert script.index("sha256sum") < script.index("dpkg -i")
-
-
-def test_mirror_of_nvidia() -> None:
-    """With a mirror, apt gets its address, its key and its certificates, and NVIDIA is not asked."""
-    script = nvidia_repository(a_spec(), make_probe(), ca=CA, mirror_key=KEY)
-    text = decoded(script)
-
-    assert "nvidia.com" not in text
-    for part in (
-        "Types: deb\nURIs: https://apt.mirror/nvidia/\nSuites: ./\nSigned-By: /etc/apt/keyrings/hermeion-nvidia.asc\n",
-        'Acquire::https::apt.mirror::CAInfo "/etc/hermeion/ca.pem";\n',
-        KEY,
-    ):
-        assert part in text
+    assert lines.index("apt update") < lines.index("none=$(missing a b | tr '\\n' ' ')")
+    assert "apt install -y --no-install-recommends a b" == lines[-1]
 
 
 @pytest.mark.parametrize(
@@ -396,13 +348,3 @@ def test_files_keep_their_modes() -> None:
     ]
 
     assert f"put /a 0640 root:root {base64.b64encode(b'x').decode()}" == line
-
-
-def test_a_stale_backup_of_daemon_json_is_never_put_back() -> None:
-    """The backup of an earlier run is removed before this run's is made, so that only what was there comes back."""
-    script = runtime_script(make_spec(), make_probe(), daemon_json="{}\n", ca=None, mirror_key=None)
-    lines = script.splitlines()
-    removed = lines.index("rm -f /etc/docker/daemon.json.before-hermeion")
-    (made,) = [n for n, line in enumerate(lines) if "cp -p /etc/docker/daemon.json " in line]
-
-    assert made == removed + 1

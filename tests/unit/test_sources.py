@@ -33,7 +33,19 @@ from tests.unit.builders import (
 )
 
 REPO = "NousResearch/Hermes-3-Llama-3.1-8B"
-LAYERS = json.dumps({"schemaVersion": 2, "layers": [{"size": 100}, {"size": 23}]}, indent=2)
+CONFIG = (
+    '{"architecture":"amd64","config":{"Env":["PATH=/bin","CUDA_VERSION=13.0.3",'
+    '"NVIDIA_REQUIRE_CUDA=cuda\\u003e=13.0 brand=tesla,driver\\u003e=575,driver\\u003c576"]}}'
+)  # as Docker writes it: angle brackets escaped
+CONFIG_DIGEST = hashlib.sha256(CONFIG.encode()).hexdigest()
+LAYERS = json.dumps(
+    {
+        "schemaVersion": 2,
+        "config": {"mediaType": "application/json", "size": len(CONFIG), "digest": f"sha256:{CONFIG_DIGEST}"},
+        "layers": [{"size": 100}, {"size": 23}],
+    },
+    indent=2,
+)
 PLATFORM = "sha256:" + hashlib.sha256(LAYERS.encode()).hexdigest()
 INDEX = json.dumps(
     {
@@ -68,6 +80,7 @@ class Site(ThreadingHTTPServer):
         self.seen: list[tuple[str, str | None]] = []
         self.bearer: str | None = None
         self.index = True
+        self.config = CONFIG
 
     @property
     def url(self) -> str:
@@ -110,6 +123,8 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(200, json.dumps({"id": REPO, "sha": REVISION, "siblings": []}))
         elif "/tree/" in path:
             self.answer(200, json.dumps(TREE))
+        elif "/blobs/" in path:
+            self.answer(200, self.server.config)
         else:
             self.answer(200, INDEX if self.server.index and PLATFORM not in path else LAYERS)
 
@@ -158,6 +173,7 @@ def tools(tmp_path: Path) -> Path:
         "sha256sum",
         "uname",
         "echo",
+        "sort",
         "sh",
     ]
     for name in names:
@@ -205,7 +221,19 @@ def test_questions(site: Site, tools: Path, tool: str) -> None:
         f"/api/models/{REPO}/tree/{REVISION}?recursive=true&expand=false",
         "/v2/vllm/vllm-openai/manifests/v0.33.0",
         f"/v2/vllm/vllm-openai/manifests/{PLATFORM}",
+        f"/v2/vllm/vllm-openai/blobs/sha256:{CONFIG_DIGEST}",
     ] == [path for path, _ in site.seen]
+    assert ("13.0.3", "cuda>=13.0 brand=tesla,driver>=575,driver<576") == (sources.cuda, sources.requires)
+
+
+def test_config_that_is_not_the_one_named(site: Site, tools: Path) -> None:
+    """Another configuration than the manifest names is not believed: then nobody knows the image's CUDA."""
+    site.config = CONFIG + " "
+    answers = ask(site.url, tools, TOOLS[0])
+    sources = read_answers(NAME, make_spec(), unresolved(), answers)
+
+    assert (0, "") == (answers["config"].status, answers["config"].body)
+    assert (None, None) == (sources.cuda, sources.requires)
 
 
 @pytest.mark.parametrize("tool", TOOLS)

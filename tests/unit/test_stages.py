@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from hermeion.errors import PlacementError
 from hermeion.planner import make_plan
 from hermeion.plans import Plan
 from hermeion.probe import parse_probe
@@ -23,6 +24,7 @@ from tests.unit.builders import (
     final_plan,
     make_probe,
     make_spec,
+    uuid_of,
 )
 
 CA = "-----BEGIN CERTIFICATE-----\nMII\n"
@@ -37,7 +39,7 @@ def converged() -> tuple[Plan, Answers]:
     plan = final_plan(hermes_mirrors=MIRRORS)
     answers = converged_answers(plan)
     answers["files"] += [file_row(path, CA) for path in CA_PATHS]
-    answers["packages"] = {"nvidia-container-toolkit-base": "1.18.0-1"}
+    answers["packages"] = {"nvidia-container-toolkit-base": "1.20.0-1"}
     return plan, answers
 
 
@@ -97,12 +99,13 @@ CURRENT = "/opt/hermeion/hermes/current"
 @pytest.mark.parametrize(
     ("change", "stage", "reason"),
     [
-        (says(compose=None), "runtime", "Docker Compose is missing"),
-        (says(packages={}), "runtime", "the NVIDIA container toolkit is missing"),
-        (says(daemon_json=None), "runtime", "CDI is off in /etc/docker/daemon.json"),
-        (says(daemon_json='{"features": {"cdi": false}}'), "runtime", "CDI is off in /etc/docker/daemon.json"),
-        (says(cdi=[]), "runtime", "no CDI specification lists the planned GPUs"),
-        (says(cdi=["all", "0"]), "runtime", "no CDI specification lists the planned GPUs"),
+        (says(packages={}), "runtime", "NVIDIA's container toolkit is missing"),
+        (says(cdi=[]), "runtime", "There is no CDI specification of the GPUs"),
+        (
+            says(cdi=["spec /var/run/cdi/nvidia.yaml", "device all", "device 0"]),
+            "runtime",
+            f"The CDI specification does not list {uuid_of(0)}",
+        ),
         (without("files", CA_PATHS[0]), "runtime", f"{CA_PATHS[0]} differs"),
         (edited(CA_PATHS[1]), "runtime", f"{CA_PATHS[1]} differs"),
         (says(weights=[]), "cache", "hermes-3-8b-bf16 is missing"),
@@ -168,7 +171,7 @@ def test_docker_that_does_not_answer() -> None:
     answers |= {"docker": None, "compose": None, "images": [], "containers": []}
 
     assert {
-        "runtime": ("Docker does not answer", "Docker Compose is missing"),
+        "runtime": ("Docker is missing; debian 13 has 26.1.5+dfsg1-9+deb13u1 with Compose 2.26.1-4",),
         "service": (
             f"hermes: image {DIGEST} is missing",
             f"hermes: no container of release {RELEASE} is running",
@@ -185,11 +188,10 @@ def test_bare_host() -> None:
     assert {
         "driver": ("no driver answers; branch 580 (LTS) with the open kernel module",),
         "runtime": (
-            "Docker does not answer",
-            "Docker Compose is missing",
-            "the NVIDIA container toolkit is missing",
-            "CDI is off in /etc/docker/daemon.json",
-            "no CDI specification lists the planned GPUs",
+            "Docker is missing; debian 13 has 26.1.5+dfsg1-9+deb13u1 with Compose 2.26.1-4",
+            "CDI is off: Docker before 28.2 has it if /etc/docker/daemon.json says so",
+            "NVIDIA's container toolkit is missing",
+            "The driver changes, and with it the CDI specification",
         ),
         "cache": ("hermes-3-8b-bf16 is missing",),
         "service": ("hermes: not deployed yet",),
@@ -212,7 +214,7 @@ def test_only_the_service_that_differs_is_named() -> None:
     two = {"name": "two", "model": "hermes-3-3b", "port": 8002}
     plan = final_plan(one, two, gpus=(RTX_4090, RTX_4090))
     answers = converged_answers(plan)
-    answers["containers"] = [row for row in answers["containers"] if not row.startswith("two ")]
+    answers["containers"] = [row for row in answers["containers"] if " two " not in row]
     spec = make_spec(one, two)
     probe = make_probe((RTX_4090, RTX_4090), **answers)
     stages = find_stages(spec, make_plan(NAME, spec, probe), probe, templates=share("templates"), ca=None)
@@ -220,3 +222,38 @@ def test_only_the_service_that_differs_is_named() -> None:
     release = plan.services[1].release_id
     assert ("two",) == stages.services
     assert {"service": (f"two: no container of release {release} is running",)} == stages.pending
+
+
+def test_what_must_not_be_is_refused() -> None:
+    """A restart of Docker under a service of ours is refused before anything is done, and allowed by one key."""
+    plan, answers = converged()
+    answers["daemon_json"] = None
+    with pytest.raises(PlacementError) as caught:
+        pending(plan, answers)
+
+    assert (
+        "gpu-1: CDI is off: Docker before 28.2 has it if /etc/docker/daemon.json says so. Docker has to be restarted, "
+        "which would stop the container hermeion-hermes: services of Hermeion stop with Docker. Allow it with "
+        "hermes_disrupt." == str(caught.value)
+    )
+    spec = make_spec(hermes_mirrors=MIRRORS, hermes_disrupt=True)
+    stages = find_stages(spec, plan, make_probe(**answers), templates=TEMPLATES, ca=CA)
+    assert {"runtime": ("CDI is off: Docker before 28.2 has it if /etc/docker/daemon.json says so",)} == stages.pending
+    assert ("Restarting Docker stops the container hermeion-hermes; hermes_disrupt allows it",) == stages.remarks
+
+
+def test_hooks_stop_every_change() -> None:
+    """While somebody's container has its GPU by NVIDIA's hook nothing is done; with nothing to do nobody cares."""
+    plan, answers = converged()
+    answers["containers"].append("c1 legacy running - -")
+    answers["docker_rows"] = ["gpus=c1 nvidia ", "active=active", "enabled=enabled", "swarm=inactive"]
+    assert {} == pending(plan, answers)
+    answers["weights"] = []
+    with pytest.raises(PlacementError) as caught:
+        pending(plan, answers)
+
+    assert (
+        "gpu-1: the container legacy got GPUs by NVIDIA's hook, and would lose them when systemd is reloaded, which "
+        "every installation does. Make them anew with CDI (`--device nvidia.com/gpu=all`) or stop them, then run "
+        "again; or allow it with hermes_disrupt." == str(caught.value)
+    )

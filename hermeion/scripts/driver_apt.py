@@ -1,0 +1,164 @@
+"""The driver's transaction with apt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from hermeion.drivers.installed import GUARD
+from hermeion.inventory import HostSpec
+from hermeion.jobs import HostFile, write_files
+from hermeion.plans import DriverPlan
+from hermeion.probe import Probe
+from hermeion.scripts.apt import quoted
+from hermeion.scripts.components import debian_components
+from hermeion.scripts.dkms import DKMS, TRIAL
+from hermeion.scripts.repositories import nvidia_repository
+
+GUARD_FILE = HostFile(
+    path=GUARD,
+    content="// A driver that is upgraded under running containers takes their GPUs away; apt upgrade by hand still does it.\n"
+    'Unattended-Upgrade::Package-Blacklist { "^nvidia-"; "^libnvidia-"; "^linux-modules-nvidia-"; "^cuda-"; "^libcuda1"; '
+    '"^libnvsdm"; "^nvlsm"; };\n',
+)
+
+OURS = "^(nvidia-|libnvidia-|linux-modules-nvidia-|linux-objects-nvidia-|linux-signatures-nvidia-|cuda-drivers|libcuda1|libnvsdm|nvlsm|firmware-nvidia)"
+"""Packages of a driver, as an extended regular expression."""
+
+REPAIR = (
+    """half_configured() { dpkg-query -W -f '${db:Status-Abbrev} ${Package}\\n' | awk '$1 !~ /^(ii|rc|un|hi|pn)$/ { print $2 }'; }
+clean() { # nothing half-configured stays: every later call of apt would fail with it
+  ours=$(half_configured | grep -E '"""
+    + OURS
+    + """' | tr '\\n' ' ')
+  # shellcheck disable=SC2086 # words
+  [ -z "$ours" ] || apt purge -y $ours || true
+  wait_for_lock; dpkg --configure -a || true
+  left=$(half_configured | tr '\\n' ' ')
+  if [ -n "$left" ] || ! apt-get -q check >/dev/null; then
+    echo "$host: dpkg could not be repaired: ${left:-apt-get check fails}; see dpkg --audit"; exit 1
+  fi
+}
+purge() { # those of the packages that are still here
+  for package in "$@"; do
+    if dpkg-query -W "$package" >/dev/null 2>&1; then apt purge -y "$package"; fi
+  done
+}
+give_up() { # $1 = why
+  echo "##note cleaning up"
+  clean
+  fail "$1. dpkg is in order again${ours:+ (purged: ${ours% })}."
+}
+"""
+)
+
+FINISH = """echo "##note finishing what was cut off"
+wait_for_lock
+if ! dpkg --configure -a; then clean; fi
+"""
+
+HEADERS = """flavour=$(uname -r | sed 's/^[0-9][^-]*-//; s/^[0-9]*-//')
+newest_of() { # $1 = beginning of a package's name: the newest one of this kernel's flavour that a source has
+  apt_index search --names-only "^$1[0-9].*-$flavour\\$" 2>/dev/null | cut -d' ' -f1 | sort -V | tail -n 1
+}
+check_kernel_package() { # $1 = package for exactly the running kernel, $2 = beginning of such names
+  [ -n "$(missing "$1")" ] || return 0
+  newest=$(newest_of "$2")
+  fail "the running kernel $(uname -r) has no $1 in the archive any more (newest: ${newest:-none}). Reboot into the newest kernel (apt-get install linux-image-$flavour), then run again. Nothing was installed."
+}
+"""
+
+
+def apt_transaction(
+    spec: HostSpec, driver: DriverPlan, probe: Probe, *, ca: str | None, keys: Mapping[str, str]
+) -> str:
+    """From the first refresh to the last look at DKMS; needs the prelude and ``fail``."""
+    first = tuple(p for p in driver.packages if p.startswith("nvidia-driver-pinning-"))
+    packages = tuple(p for p in driver.packages if p not in first)
+    headers = tuple(p for p in packages if p == f"linux-headers-{probe.kernel}")
+    signed = tuple(p for p in packages if p.startswith("linux-modules-nvidia-") and p.endswith(probe.kernel))
+    source = next((p for p in packages if "dkms" in p and p != "dkms"), None)
+    parts = [REPAIR, HEADERS]
+    if source:
+        parts.append(DKMS)
+    if headers or signed:
+        # The distribution has these, or nobody has: known before anything else is touched.
+        parts.append("apt update\n")
+        parts += [
+            f'[ -e "/lib/modules/$(uname -r)/build/Makefile" ] || check_kernel_package {p} linux-headers-\n'
+            for p in headers
+        ]
+        parts += [f"check_kernel_package {p} {p.removesuffix(probe.kernel)}\n" for p in signed]
+    if driver.finish:
+        parts.append(FINISH)
+    if driver.purge:
+        parts.append(f"purge {quoted(driver.purge)}\n")
+    if driver.source == "nvidia":
+        parts.append(nvidia_repository(spec, probe, ca=ca, keys=keys))
+    if driver.source == "debian" and spec.hermes_mirrors.apt.distribution is None:
+        parts.append(debian_components())
+    parts.append(write_files([GUARD_FILE]))
+    parts.append("apt update\n")
+    parts.append(_check(first + tuple(p for p in packages if p not in headers)))
+    if first:
+        parts.append(_pin(first, packages, driver.branch))
+    parts.append(f"set -- {quoted(p for p in packages if p not in headers)}\nheaders=\n")
+    # Headers that came without their package (a kernel of one's own) are as good, if DKMS finds them.
+    parts += [f'[ -n "$(missing {p})" ] || headers={p}\n' for p in headers]
+    if source:
+        parts.append(NEWEST)
+    parts.append(SIMULATE)
+    if source and driver.action == "upgrade":
+        parts.append(f"{TRIAL}try_build {source}\n")
+    parts.append(INSTALL_DKMS if source else INSTALL)
+    return "".join(parts)
+
+
+def _check(packages: tuple[str, ...]) -> str:
+    return f"""none=$(missing {quoted(packages)} | tr '\\n' ' ')
+[ -z "$none" ] || fail "no source of packages on this host has ${{none% }}. Nothing was installed."
+"""
+
+
+def _pin(first: tuple[str, ...], packages: tuple[str, ...], branch: int | None) -> str:
+    """The pin in a call of its own: apt chooses versions before it unpacks, so in one call it would come too late."""
+    text = f"apt install -y --no-install-recommends {quoted(first)}\n"
+    versioned = [p for p in packages if p.startswith(("nvidia-driver-cuda", "nvidia-kernel", "nvidia-dkms"))]
+    for package in (p for p in versioned if "=" not in p):
+        text += f"""chosen=$(candidate {package}); chosen=${{chosen#*:}}
+[ "${{chosen%%.*}}" = {branch} ] || fail "the pin to branch {branch} does not hold: apt would install {package} $chosen. Look into /etc/apt/preferences.d."
+"""
+    return text
+
+
+NEWEST = """newest=$(newest_kernel)
+if [ "$newest" != "$(uname -r)" ] && [ ! -e "/lib/modules/$newest/build/Makefile" ]; then
+  if [ -z "$(missing "linux-headers-$newest")" ]; then headers="$headers linux-headers-$newest"
+  else echo "kernel $newest is installed, the next boot takes it, and no source has linux-headers-$newest: it will have no driver"; fi
+fi
+"""
+
+SIMULATE = """# shellcheck disable=SC2086 # words
+if ! said=$(apt -s install -y --no-install-recommends "$@" $headers 2>&1); then
+  printf '%s\\n' "$said" | grep -v '^[dp][lm]status:' | tail -n 12
+  fail "the driver's packages do not fit this host's; apt's own lines above say why. Nothing was installed."
+fi
+"""
+
+INSTALL = """# shellcheck disable=SC2086 # words
+apt install -y --no-install-recommends "$@" $headers || give_up "apt could not install the driver; its own lines above say why"
+"""
+
+INSTALL_DKMS = """# shellcheck disable=SC2086 # words
+if ! apt install -y --no-install-recommends "$@" $headers; then
+  why=$(check_builds) && why="apt could not install the driver; its own lines above say why"
+  give_up "$why"
+fi
+why=$(check_builds) || {
+  # The packages are whole, the module is not: what builds it goes, or every later build would fail with it.
+  echo "##note cleaning up"
+  # shellcheck disable=SC2046 # words
+  apt purge -y $(dpkg-query -W -f '${db:Status-Abbrev} ${Package}\\n' | awk '$1 == "ii" && $2 ~ /^nvidia.*dkms/ { print $2 }')
+  clean
+  fail "$why. The packages that build it were purged."
+}
+"""
