@@ -11,7 +11,7 @@ from hermeion.scripts.cache import cache_script
 def _weights(target: Target, service: Service) -> str:
     wanted = target.wanted
     sources = target.sources[service.name]
-    return cache_script(wanted.spec, service, sources, ca=wanted.ca, token=wanted.token)
+    return cache_script(wanted.spec, target.probe, service, sources, ca=wanted.ca, keys=wanted.keys, token=wanted.token)
 
 
 def apply(target: Target) -> None:

@@ -6,7 +6,7 @@ from pyinfra.api.command import StringCommand
 from pyinfra.api.operation import operation
 
 from hermeion import operations
-from hermeion.apply import Target, observe
+from hermeion.apply import Target
 from hermeion.scripts.driver import driver_script
 
 
@@ -21,24 +21,17 @@ def compare_gpus(target: Target) -> Generator[StringCommand, None, None]:
 def apply(target: Target) -> None:
     """Bring the driver up."""
     wanted, spec = target.wanted, target.wanted.spec
-
-    def why_not() -> str | None:
-        target.probe = observe(target.host, spec)
-        if target.probe.smi is not None:
-            return None
-        return target.probe.smi_text or "nvidia-smi gives no answer"
-
-    if target.plan.driver.action == "install":
+    if target.plan.driver.action in {"install", "upgrade", "repair"}:
         operations.job(
             name="Driver: repository and packages",
             job="driver",
             label="driver",
-            script=lambda: driver_script(spec, target.plan, target.probe, ca=wanted.ca, mirror_key=wanted.apt_key),
+            script=lambda: driver_script(spec, target.plan, target.probe, ca=wanted.ca, keys=wanted.keys),
         )
     operations.reboot_unless(
         name="Driver: load it, by a reboot if it must be",
-        ready=why_not,
+        judge=target.judge,
+        serving=target.serving,
         timeout=spec.hermes_driver.reboot_timeout,
-        reason="the driver does not answer",
     )
     compare_gpus(name="Driver: compare the GPUs with the plan", target=target)

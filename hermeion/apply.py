@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pydantic import ValidationError
 from pyinfra.api.host import Host
 from pyinfra.api.inventory import Inventory
 from pyinfra.api.state import State
@@ -14,8 +15,8 @@ from pyinfra.api.state import State
 from hermeion import narration, presentation
 from hermeion.answers import parse_answers
 from hermeion.checks import check_plan
-from hermeion.container_runtime import check_docker
 from hermeion.demands import check_inventory
+from hermeion.drivers import check_image_cuda
 from hermeion.engines import ENGINES
 from hermeion.errors import ApplyError, HermeionError, InventoryError, PlacementError
 from hermeion.facts import HostProbe, run_or_fail
@@ -23,12 +24,15 @@ from hermeion.gpu_names import describe_models
 from hermeion.hosts import reconcile
 from hermeion.inventory import HostSpec, parse_host_spec
 from hermeion.model_files import model_question, read_model
+from hermeion.operations import Judgement
 from hermeion.planner import make_plan, unread_models
-from hermeion.plans import Plan, Service
+from hermeion.plans import Plan, RuntimePlan, Service
 from hermeion.probe import Probe
 from hermeion.reports import refusal_json, seen_json, wanted_json
 from hermeion.resources import share
+from hermeion.runtime import decide_runtime
 from hermeion.saved_hosts import canonical
+from hermeion.scripts.service import answer_script
 from hermeion.sources import (
     Sources,
     check_room,
@@ -46,13 +50,13 @@ class Wanted:
 
     Attributes:
         ca: Certificates of ``hermes_mirrors/ca``, or ``None``.
-        apt_key: Key of the apt mirror, or ``None``.
+        keys: Public keys of the mirrors of package repositories, as text, by ``apt/nvidia`` and so on.
         token: Token for the Hub from the environment variable HF_TOKEN, or ``None``.
     """
 
     spec: HostSpec
     ca: str | None
-    apt_key: str | None
+    keys: Mapping[str, str]
     token: str | None = field(repr=False)
 
     @classmethod
@@ -77,8 +81,8 @@ class Wanted:
                 own = spec
         if problems or own is None:
             raise InventoryError("\n".join(["the inventory cannot be used:", *dict.fromkeys(problems)]))
-        ca, key = _files(host.name, own)
-        return cls(spec=own, ca=ca, apt_key=key, token=os.environ.get("HF_TOKEN"))
+        ca, keys = _files(host.name, own)
+        return cls(spec=own, ca=ca, keys=keys, token=os.environ.get("HF_TOKEN"))
 
     def refused(self, host: Host, error: HermeionError) -> None:
         """Remember and show why a host is refused."""
@@ -97,11 +101,16 @@ def _read(host: str, key: str, path: str | None) -> str | None:
         raise InventoryError(f"{host}: {key}: {path} cannot be read: {error}") from error
 
 
-def _files(host: str, spec: HostSpec) -> tuple[str | None, str | None]:
+def _files(host: str, spec: HostSpec) -> tuple[str | None, dict[str, str]]:
     mirrors = spec.hermes_mirrors
     ca = _read(host, "hermes_mirrors/ca", mirrors.ca)
-    nvidia = mirrors.apt.nvidia
-    return ca, _read(host, "hermes_mirrors/apt/nvidia/key", nvidia.key if nvidia else None)
+    keys = {}
+    for kind, group in (("apt", mirrors.apt), ("rpm", mirrors.rpm)):
+        for name in type(group).model_fields:
+            path = getattr(getattr(group, name), "key", None)
+            if (text := _read(host, f"hermes_mirrors/{kind}/{name}/key", path)) is not None:
+                keys[f"{kind}/{name}"] = text
+    return ca, keys
 
 
 @dataclass(slots=True)
@@ -142,6 +151,31 @@ class Target:
                     )
         self.plan = plan
         return None
+
+    def judge(self) -> Judgement:
+        """Probe again and decide about the driver again: it is well, a reboot is due, or must not be."""
+        self.probe = observe(self.host, self.wanted.spec)
+        try:
+            driver = make_plan(self.host.name, self.wanted.spec, self.probe, self.facts).driver
+        except HermeionError as error:
+            return Judgement(refusal=str(error))
+        return Judgement() if driver.action == "leave alone" else Judgement(due=driver.reboot or driver.reason)
+
+    def decide_runtime(self, *, driver_changes: bool) -> RuntimePlan:
+        """What has to be done to Docker and the toolkit, from what the host was last seen to be like."""
+        uuids = frozenset(gpu.uuid for service in self.plan.services for gpu in service.gpus if gpu.uuid)
+        spec = self.wanted.spec
+        return decide_runtime(self.host.name, spec, self.probe, uuids=uuids, driver_changes=driver_changes)
+
+    def serving(self) -> dict[str, str]:
+        """Services of ours that run on the host, each with a script that ends with 0 once it answers."""
+        scripts = {}
+        for name in self.probe.serving:
+            try:
+                scripts[name] = answer_script(Service.model_validate(self.probe.releases[name][1]))
+            except (KeyError, ValidationError):  # written by another version of Hermeion
+                scripts[name] = f"systemctl is-active --quiet hermeion-{name}.service"
+        return scripts
 
     def final(self) -> Iterable[Service]:
         """The services, every choice made.
@@ -206,6 +240,12 @@ def _settled(plan: Plan, sources: dict[str, Sources]) -> Plan:
     return plan.model_copy(update={"services": services})
 
 
+def _with_remarks(plan: Plan, remarks: tuple[str, ...]) -> Plan:
+    """The plan with more to say about its driver, each thing once."""
+    said = tuple(dict.fromkeys((*plan.driver.remarks, *remarks)))
+    return plan.model_copy(update={"driver": plan.driver.model_copy(update={"remarks": said})})
+
+
 def prepare(state: State, host: Host, wanted: Wanted) -> Target:
     """Probe, plan, judge, and ask the sources where something is to be pulled. Changes nothing.
 
@@ -220,7 +260,6 @@ def prepare(state: State, host: Host, wanted: Wanted) -> Target:
     narration.see(host, {"models": canonical(facts)})
     plan = make_plan(host.name, spec, probe, facts)
     check_startable(plan)
-    check_docker(host.name, probe)
     for finding in check_plan(plan, reconcile(host.name, probe)):
         if finding.severity == "error":
             raise PlacementError(f"{finding.subject}: {finding.message}")
@@ -234,8 +273,9 @@ def prepare(state: State, host: Host, wanted: Wanted) -> Target:
         sources[service.name] = read_answers(host.name, spec, service, parse_answers(lines))
     plan = _settled(plan, sources)
     for service in plan.services:
-        if service.name in sources:
-            check_room(host.name, service, sources[service.name], probe)
+        if found := sources.get(service.name):
+            plan = _with_remarks(plan, check_image_cuda(host.name, service, found.cuda, found.requires, plan.driver))
+            check_room(host.name, service, found, probe)
     stages = find_stages(spec, plan, probe, templates=share("templates"), ca=wanted.ca)
     narration.keep(host, {"plan": plan.to_json(), "pending": stages.pending})
     narration.say(host, presentation.plan_text(plan, stages))

@@ -9,10 +9,14 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
 from hermeion.inventory import (
+    AptDistributionMirror,
     AptMirror,
+    AptMirrors,
     DriverSpec,
     HostSpec,
     Mirrors,
+    RpmMirrors,
+    RuntimeSpec,
     ServiceSpec,
 )
 from hermeion.records import Record
@@ -23,8 +27,12 @@ TABLES: dict[str, type[Record]] = {
     "host": HostSpec,
     "service": ServiceSpec,
     "mirrors": Mirrors,
-    "apt": AptMirror,
+    "apt": AptMirrors,
+    "rpm": RpmMirrors,
+    "mirror": AptMirror,
+    "distribution": AptDistributionMirror,
     "driver": DriverSpec,
+    "runtime": RuntimeSpec,
     "catalog": CatalogEntry,
     "shape": Shape,
     "experts": Experts,

@@ -44,6 +44,8 @@ def _found(host: HostView, width: int) -> Iterator[Text]:
         yield Text("  no GPU of which anything is known")
     if host.driver:
         yield from wrapped(f"driver: {host.driver.action}: {host.driver.reason}", width, 2)
+        for remark in host.driver.remarks:
+            yield from wrapped(f"mind: {remark}", width, 4)
 
 
 def _tried(service: ServiceView, width: int) -> Iterator[Text]:

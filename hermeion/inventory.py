@@ -100,16 +100,66 @@ class ServiceSpec(Record):
 class AptMirror(Record):
     """Where an apt repository is found instead of its usual place."""
 
-    url: str = Field(pattern=r"^https?://[\w.:/-]+/$", description="Base URL of a flat repository, with a final slash.")
+    url: str = Field(
+        pattern=r"^https?://[\w.:/-]+/$", description="Base URL, laid out as the original, with a final slash."
+    )
     key: str = Field(description="File on this machine with the repository's public key (`.asc`).")
+
+
+class AptDistributionMirror(Record):
+    """Where the distribution's own packages are found instead of where the host looks."""
+
+    url: str = Field(pattern=r"^https?://[\w.:/-]+/$", description="Base URL of the archive, with a final slash.")
+    key: str | None = Field(
+        default=None, description="File on this machine with its public key. None: the distribution's own keys."
+    )
+    suites: tuple[str, ...] = Field(
+        default=(),
+        description="Suites to read. Empty: the release and its updates.",
+        examples=[["trixie", "trixie-updates"]],
+    )
 
 
 class AptMirrors(Record):
     """Mirrors of apt repositories."""
 
     nvidia: AptMirror | None = Field(
+        default=None, description="Mirror of NVIDIA's CUDA repository (flat): the driver. None: NVIDIA's own."
+    )
+    toolkit: AptMirror | None = Field(
         default=None,
-        description="Mirror of NVIDIA's CUDA repository: driver and container toolkit. None: NVIDIA's own.",
+        description="Mirror of NVIDIA's container toolkit repository (flat). None: that of `nvidia`, else NVIDIA's.",
+    )
+    docker: AptMirror | None = Field(
+        default=None, description="Mirror of `https://download.docker.com/linux/<distribution>/`. None: Docker's own."
+    )
+    distribution: AptDistributionMirror | None = Field(
+        default=None,
+        description="Mirror of the distribution's archive, for Hermeion's own calls alone: the host's sources stay as "
+        "they are. None: the host's sources.",
+    )
+
+
+class RpmMirror(Record):
+    """Where a dnf repository is found instead of its usual place."""
+
+    url: str = Field(pattern=r"^https?://[\w.:/-]+/$", description="Base URL (with `repodata/` in it), final slash.")
+    key: str = Field(description="File on this machine with the key that its packages are signed with.")
+
+
+class RpmMirrors(Record):
+    """Mirrors of dnf repositories. The distribution's own are the host's business (`/etc/yum.repos.d`)."""
+
+    nvidia: RpmMirror | None = Field(
+        default=None, description="Mirror of NVIDIA's CUDA repository: the driver. None: NVIDIA's own."
+    )
+    toolkit: RpmMirror | None = Field(
+        default=None,
+        description="Mirror of NVIDIA's container toolkit repository. None: that of `nvidia`, else NVIDIA's own.",
+    )
+    docker: RpmMirror | None = Field(default=None, description="Mirror of Docker's repository. None: Docker's own.")
+    epel: RpmMirror | None = Field(
+        default=None, description="Mirror of EPEL, which has `dkms`. None: the host's, else Fedora's own."
     )
 
 
@@ -133,6 +183,7 @@ class Mirrors(Record):
         description="Python package index for the Hub client. None: PyPI.",
     )
     apt: AptMirrors = Field(default=AptMirrors(), description="Mirrors of apt repositories.")
+    rpm: RpmMirrors = Field(default=RpmMirrors(), description="Mirrors of dnf repositories.")
     ca: str | None = Field(
         default=None,
         description="File on this machine with the certificates (PEM) that the mirrors are signed by. "
@@ -143,14 +194,38 @@ class Mirrors(Record):
 class DriverSpec(Record):
     """How far Hermeion may go with the NVIDIA driver."""
 
-    branch: Literal[580] = Field(
-        default=580, description="Driver branch to install where there is none. 580 is the LTS branch."
+    branch: Literal[580, 595] = Field(
+        default=580,
+        description="Driver branch to install where there is none, or to upgrade to. 580 is the LTS branch, and the "
+        "last one for Maxwell, Pascal and Volta.",
+    )
+    source: Literal["auto", "nvidia", "distribution"] = Field(
+        default="auto",
+        description="Whose packages. `auto`: Ubuntu's own on Ubuntu (signed modules, no compiler), NVIDIA's elsewhere. "
+        "`distribution`: Debian's own on Debian, which are too old for CUDA 13.",
     )
     install: bool = Field(default=True, description="Whether a missing driver is installed.")
+    upgrade: bool = Field(
+        default=False, description="Whether a healthy driver that is too old for the planned images is replaced."
+    )
+    repair: bool = Field(
+        default=False, description="Whether packages of the driver that a failed build left half-configured are purged."
+    )
     reboot: bool = Field(default=True, description="Whether a host may be rebooted to load the driver.")
     reboot_timeout: int = Field(
         default=1800, ge=30, description="Seconds to wait for a host that reboots; big servers take long."
     )
+
+
+class RuntimeSpec(Record):
+    """How far Hermeion may go with Docker."""
+
+    source: Literal["auto", "distribution", "docker"] = Field(
+        default="auto",
+        description="Whose packages, where there is no Docker. `auto`: the distribution's if they know CDI (25 or "
+        "newer) and have Compose v2, else Docker's own.",
+    )
+    install: bool = Field(default=True, description="Whether a missing Docker is installed.")
 
 
 class HostSpec(Record):
@@ -162,7 +237,20 @@ class HostSpec(Record):
     hermes_cache: AbsolutePath = Field(
         default="/srv/models", description="Folder of the weights on the host. Absolute."
     )
-    hermes_driver: DriverSpec = Field(default=DriverSpec(), description="The NVIDIA driver.")
+    hermes_driver: DriverSpec = Field(
+        default=DriverSpec(),
+        description="The NVIDIA driver. Given on a host without services, it alone is seen to.",
+    )
+    hermes_runtime: RuntimeSpec = Field(
+        default=RuntimeSpec(),
+        description="Docker and NVIDIA's container toolkit. Given on a host without services, they are seen to.",
+    )
+    hermes_disrupt: bool = Field(
+        default=False,
+        description="Whether what runs may be interrupted: other work on the GPUs by a change of driver, containers "
+        "without `live-restore` by a restart of Docker, services of Hermeion by a reboot (one host of a service at a "
+        "time).",
+    )
     hermes_mirrors: Mirrors = Field(default=Mirrors(), description="Where things come from.")
     hermes_catalog: tuple[CatalogEntry, ...] = Field(default=(), description="Own models.")
     hermes_gpus: str | None = Field(

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator
+from typing import NamedTuple
 
 import gevent
 from pyinfra.api.command import QuoteString, StringCommand
 from pyinfra.api.operation import operation
 from pyinfra.api.state import StateStage
+from pyinfra.connectors.util import clear_askpass_cache
 from pyinfra.context import host as context_host
 from pyinfra.context import state as context_state
 
-from hermeion import narration
+from hermeion import narration, rolls
 from hermeion.errors import HermeionError
 from hermeion.facts import run
 from hermeion.jobs import JobLog, poll_script, start_script
@@ -22,8 +24,14 @@ POLL_SECONDS = 0.5
 LOST_SECONDS = 300
 """How long a job is waited for whose host does not answer any more."""
 
+AWAY_SECONDS = 15
+"""How often a host that is away is spoken of."""
+
 SETTLE_SECONDS = 120
 """How long a rebooted host may take from its first answer until its driver is up."""
+
+SERVE_SECONDS = 1800
+"""How long its services may take from then on until they answer: hundreds of GB are read from disk."""
 
 
 def fail_here(message: str) -> StringCommand:
@@ -57,8 +65,7 @@ def follow(job: str, label: str) -> str | None:
         lost_since = lost_since or time.monotonic()
         if time.monotonic() - lost_since > LOST_SECONDS:
             return f"{host.name}: {label}: the host does not answer any more; the job {job} goes on there. Run again."
-        host.disconnect()
-        host.connect(show_errors=False)
+        _reconnect()
     if log.status == "0":
         return None
     if log.status == "killed":
@@ -73,7 +80,7 @@ def job(job: str, label: str, script: Callable[[], str]) -> Generator[StringComm
 
     Args:
         job: Name of the job: the same work has the same name.
-        script: Gives the script when its turn has come.
+        script: Gives the script when its turn has come; an empty one: there is nothing to do after all.
     """
     if context_state.current_stage != StateStage.Execute:
         yield StringCommand("true")  # a preview: the script may depend on what earlier steps find out
@@ -83,52 +90,127 @@ def job(job: str, label: str, script: Callable[[], str]) -> Generator[StringComm
     except HermeionError as error:
         yield fail_here(str(error))
         return
+    if not text:
+        return
     yield StringCommand("sh", "-s", _stdin=start_script(job, text))
     if failure := follow(job, label):
         yield fail_here(failure)
 
 
+class Judgement(NamedTuple):
+    """What the host says of its driver now.
+
+    Attributes:
+        due: Why a reboot is due; ``None``: it is not, all is well.
+        refusal: Why a reboot must not be: the whole message.
+    """
+
+    due: str | None = None
+    refusal: str | None = None
+
+
 @operation(is_idempotent=False)
-def reboot_unless(ready: Callable[[], str | None], timeout: int, reason: str) -> Generator[StringCommand, None, None]:
-    """Reboot and wait, unless ``ready`` gives ``None``.
+def reboot_unless(
+    judge: Callable[[], Judgement], serving: Callable[[], dict[str, str]], timeout: int
+) -> Generator[StringCommand, None, None]:
+    """Reboot and wait, unless the host is well without it; one host of a service at a time.
 
     Args:
-        ready: Asks the host; ``None`` when no reboot is needed, else why.
+        judge: Asks the host.
+        serving: Services that run here now, each with a script that ends with 0 once it answers.
         timeout: Seconds to wait for the host to come back.
-        reason: What a message says when the reboot did not help.
     """
-    host, state = context_host, context_state
     yield StringCommand("sync")
-    why = ready()
-    if why is None:
+    first = judge()
+    if first.refusal:
+        yield fail_here(first.refusal)
         return
+    if first.due is None:
+        return
+    services = serving()
+    with rolls.turn(services):  # nothing is yielded in here: a command that fails would leave the lock to nobody
+        trouble = _reboot(first.due, services, timeout, judge)
+    if trouble:
+        yield fail_here(trouble)
+
+
+def _reboot(due: str, services: dict[str, str], timeout: int, judge: Callable[[], Judgement]) -> str | None:
+    """Reboot, unless a host of the same services has not come back; what went wrong, or ``None``."""
+    host, state = context_host, context_state
+    if short := rolls.who_stopped(services):
+        service, other = short
+        return (
+            f"{host.name}: not rebooted: {other}, which serves {service} too, did not come back in this run. "
+            f"See to {other}, then run again."
+        )
     before = _boot()
-    narration.say(host, f"  rebooting: {why}")
+    narration.say(host, f"  rebooting: {due}")
     # A moment later, so that this command still gets its answer; the timer's usual accuracy is a minute.
-    delayed = ["--on-active=1", "--timer-property=AccuracySec=100ms"]
-    yield StringCommand("systemd-run", "--quiet", *delayed, "systemctl", "reboot")
+    begun, _, error = run(
+        state, host, "systemd-run --quiet --on-active=1 --timer-property=AccuracySec=100ms systemctl reboot"
+    )
+    if not begun:
+        return f"{host.name}: cannot be rebooted: {error.strip() or 'systemd-run failed'}. Reboot it, then run again."
+    trouble = _come_back(before, timeout, judge) or _serve_again(services)
+    if trouble:
+        rolls.stop(services, host.name)
+    return trouble
+
+
+def _come_back(before: str, timeout: int, judge: Callable[[], Judgement]) -> str | None:
+    """Wait for another boot than ``before`` and for a driver that is well; or what went wrong."""
+    host, state = context_host, context_state
     begun = time.monotonic()
+    told = 0
     now = before
     while now in {before, ""}:
         if time.monotonic() - begun > timeout:
-            yield fail_here(
+            return (
                 f"{host.name}: did not come back within {timeout} s of its reboot. Look at its console; run again "
                 "when it is up (hermes_driver/reboot_timeout sets the wait)."
             )
-            return
         gevent.sleep(1)
         now = _boot()
         if not now:
-            host.disconnect()
-            with gevent.Timeout(15, exception=False):
-                host.connect(show_errors=False)
+            _reconnect()
+        if (away := int(time.monotonic() - begun)) >= told + AWAY_SECONDS:
+            told = away
+            narration.say(host, f"  still away after {away} s (at most {timeout} s)")
     run(state, host, "systemctl is-system-running --wait", timeout=SETTLE_SECONDS)
     narration.say(host, f"  back after {time.monotonic() - begun:.0f} s")
     settled = time.monotonic()
-    while (why := ready()) and time.monotonic() - settled < SETTLE_SECONDS:
+    while (found := judge()) != Judgement():
+        if time.monotonic() - settled > SETTLE_SECONDS:
+            return found.refusal or f"{host.name}: the driver does not answer even after the reboot: {found.due}"
         gevent.sleep(1)
-    if why:
-        yield fail_here(f"{host.name}: {reason} even after the reboot: {why}")
+    return None
+
+
+def _serve_again(services: dict[str, str]) -> str | None:
+    """Wait until what served before the reboot serves again; or which does not."""
+    host = context_host
+    begun = time.monotonic()
+    waiting = dict(services)
+    while waiting:
+        for service in [name for name, script in waiting.items() if run(context_state, host, script, timeout=60)[0]]:
+            del waiting[service]
+            narration.say(host, f"  {service} answers again after {time.monotonic() - begun:.0f} s")
+        if waiting and time.monotonic() - begun > SERVE_SECONDS:
+            names = ", ".join(sorted(waiting))
+            return (
+                f"{host.name}: rebooted, and {names} does not answer after {SERVE_SECONDS} s. "
+                f"Look: journalctl -u hermeion-{min(waiting)} -n 50; then run again."
+            )
+        gevent.sleep(1)
+    return None
+
+
+def _reconnect() -> None:
+    """Connect anew. What pyinfra left on the host for sudo's password may have gone with a reboot."""
+    context_host.disconnect()
+    clear_askpass_cache(context_host)
+    with gevent.Timeout(15, exception=False):
+        context_host.connect(show_errors=False)
 
 
 def _boot() -> str:

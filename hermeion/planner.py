@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from pydantic import ValidationError
 
 from hermeion.candidates import Candidate
 from hermeion.demands import find_variants, wanted_hash
-from hermeion.drivers import decide_driver
+from hermeion.drivers import decide_driver, needs_of
+from hermeion.drivers.case import Case
+from hermeion.drivers.platforms import check_platform
 from hermeion.engines import ENGINES, vllm
 from hermeion.engines.protocol import Engine
 from hermeion.errors import PlacementError
@@ -17,8 +20,9 @@ from hermeion.hosts import Gpu, Host, reconcile
 from hermeion.images import parse_image
 from hermeion.inventory import HostSpec, ServiceSpec
 from hermeion.placement import place
-from hermeion.plans import Image, Plan, PlannedGpu, Rejection, Service
+from hermeion.plans import DriverPlan, Image, Plan, PlannedGpu, Rejection, Service
 from hermeion.probe import Probe
+from hermeion.runtime import gpu_access
 from hermeion.variants import ModelFacts, merge_catalog
 
 
@@ -50,8 +54,11 @@ def _current(probe: Probe, name: str) -> Service | None:
 
 def _still_wanted(current: Service, spec: ServiceSpec, host: HostSpec, free: Sequence[Gpu]) -> bool:
     """Whether the release that runs is what is wanted, and its GPUs are here: then it stays, whatever else moved."""
-    here = {(gpu.pci_address, gpu.uuid) for gpu in free}
-    return current.wanted == wanted_hash(spec, host) and {(gpu.pci_address, gpu.uuid) for gpu in current.gpus} <= here
+    # While a driver does not answer (an upgrade that waits for a reboot), nobody tells the UUIDs of the same GPUs.
+    here = {gpu.pci_address: gpu.uuid for gpu in free}
+    return current.wanted == wanted_hash(spec, host) and all(
+        gpu.pci_address in here and here[gpu.pci_address] in {gpu.uuid, None} for gpu in current.gpus
+    )
 
 
 def unread_models(host: str, spec: HostSpec, probe: Probe) -> tuple[str, ...]:
@@ -92,7 +99,14 @@ def _image(engine: Engine, spec: ServiceSpec, host: HostSpec, version: str, curr
     return image
 
 
-def _service(spec: ServiceSpec, host: HostSpec, name: str, chosen: Candidate, current: Service | None) -> Service:
+def _service(
+    spec: ServiceSpec,
+    host: HostSpec,
+    name: str,
+    chosen: Candidate,
+    current: Service | None,
+    access: Literal["cdi", "runtime"],
+) -> Service:
     variant, engine = chosen.variant, chosen.engine
     revision = variant.revision
     if not revision and current and current.repo == variant.repo and not host.hermes_refresh:
@@ -142,6 +156,7 @@ def _service(spec: ServiceSpec, host: HostSpec, name: str, chosen: Candidate, cu
         thinking=spec.thinking,
         cache=host.hermes_cache,
         remarks=chosen.remarks,
+        gpu_access=access,
         config=config,
         environment=vllm.environment(seconds) if engine.RUNNABLE else {},
         start_seconds=seconds,
@@ -168,12 +183,12 @@ def check_host(name: str, probe: Probe) -> None:
         raise PlacementError(f"{name}: needs root. Log in as root, or set _sudo = True in the inventory.")
     if "systemctl" not in probe.tools:
         raise PlacementError(f"{name}: systemd is not running here; services are systemd units.")
-    if probe.broken_packages:
-        first = probe.broken_packages[0]
-        raise PlacementError(
-            f"{name}: dpkg left {', '.join(probe.broken_packages)} half-configured, and every apt call fails "
-            f"until that is repaired: apt-get purge {first}, or dpkg --configure -a; then run again."
-        )
+
+
+def _driver(name: str, spec: HostSpec, host: Host, probe: Probe, services: Sequence[Service]) -> DriverPlan:
+    if not services and "hermes_driver" not in spec.model_fields_set:
+        return DriverPlan(action="leave alone", reason=f"no service is wanted on {name}, and no driver")
+    return decide_driver(spec, host, probe, needs_of(services, lambda service: ENGINES[service.engine].MIN_DRIVER))
 
 
 def make_plan(name: str, spec: HostSpec, probe: Probe, facts: Mapping[str, ModelFacts] | None = None) -> Plan:
@@ -191,6 +206,7 @@ def make_plan(name: str, spec: HostSpec, probe: Probe, facts: Mapping[str, Model
     host = reconcile(name, probe)
     _check_declared(spec, host)
     if not host.gpus:
+        check_platform(Case(name=name, spec=spec, probe=probe, needs=()))
         raise PlacementError(_no_gpu(host))
     kept = _kept(spec, host, probe)
     held = {gpu.pci_address for service in kept.values() for gpu in service.gpus}
@@ -211,9 +227,12 @@ def make_plan(name: str, spec: HostSpec, probe: Probe, facts: Mapping[str, Model
                 )
             chosen, refused = place(wanted, host, free, variants, current, later, catalog[wanted.model])
             rejections += refused
-            services.append(_service(wanted, spec, name, chosen, current))
+            services.append(_service(wanted, spec, name, chosen, current, gpu_access(spec, probe)))
         taken = {gpu.pci_address for gpu in services[-1].gpus}
         free = [gpu for gpu in free if gpu.pci_address not in taken]
-    needed = max((ENGINES[service.engine].MIN_DRIVER for service in services), default=vllm.MIN_DRIVER)
-    driver = decide_driver(spec.hermes_driver, host, probe, needed)
-    return Plan(host=name, driver=driver, services=tuple(services), rejections=tuple(rejections))
+    return Plan(
+        host=name,
+        driver=_driver(name, spec, host, probe, services),
+        services=tuple(services),
+        rejections=tuple(rejections),
+    )

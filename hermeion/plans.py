@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
 from hermeion.records import Record
 from hermeion.units import GIB
@@ -156,6 +156,7 @@ class Service(Record):
         kv_needed: KV cache in bytes on the fullest GPU without which the engine does not start with this context.
         kv_precision: Precision of the KV cache: ``bf16`` or ``fp8``.
         remarks: What a person should know about the choice, in sentences.
+        gpu_access: How its container is given GPUs: by CDI, or by NVIDIA's runtime where Docker is older than 25.
         config: The engine's configuration file, without secrets.
         cache: Folder of the weights on the host.
     """
@@ -187,6 +188,7 @@ class Service(Record):
     thinking: bool
     cache: str
     remarks: tuple[str, ...] = ()
+    gpu_access: Literal["cdi", "runtime"] = "cdi"
     config: dict[str, Any]
     environment: dict[str, str]
     start_seconds: int
@@ -226,11 +228,59 @@ class Service(Record):
 
 
 class DriverPlan(Record):
-    """What happens to the driver, and why."""
+    """What happens to the driver, and why.
 
-    action: str  # "leave alone" | "install" | "reboot"
+    Attributes:
+        remarks: What a person should know about the driver that is or will be there; one sentence each.
+        branch: Branch that will be installed; ``None`` where nothing is.
+        version: Version that counts: the one that is there, or ``None`` where the package source decides.
+        flavour: Kernel module that will be installed.
+        source: Whose packages: NVIDIA's repository, or the distribution's own archive.
+        packages: What one transaction installs; ``name`` or ``name=version``.
+        units: systemd units to enable afterwards.
+        purge: Packages that are purged first, because dpkg could not finish them or they stand in the way.
+        finish: Whether a transaction of ours that was cut off is finished first (``dpkg --configure -a``).
+        reboot: Why a reboot follows for certain; ``None``: only if the module cannot be loaded without.
+    """
+
+    action: Literal["leave alone", "install", "upgrade", "repair", "reboot"]
     reason: str
+    remarks: tuple[str, ...] = ()
+    branch: int | None = None
+    version: str | None = None
+    flavour: Literal["open", "proprietary"] | None = None
+    source: Literal["nvidia", "debian", "ubuntu"] | None = None
     packages: tuple[str, ...] = ()
+    units: tuple[str, ...] = ()
+    purge: tuple[str, ...] = ()
+    finish: bool = False
+    reboot: str | None = None
+
+
+class RuntimePlan(Record):
+    """What happens to Docker, NVIDIA's container toolkit and the CDI specification. Empty: all is as it should be.
+
+    Attributes:
+        reasons: Why something has to be done, one sentence each.
+        remarks: What a person should know and Hermeion leaves alone.
+        engine: Whose Docker is installed; ``None``: the one that is there stays.
+        packages: Packages of Docker and Compose to install.
+        toolkit: Packages of the toolkit to install, as ``name=version``.
+        remove: Files that stand in the way: stale specifications, lists of repositories that contradict ours.
+        daemon_json: New text of ``/etc/docker/daemon.json``; ``None``: it stays.
+        restart: What Docker needs to read it.
+        specification: Whether the CDI specification is to be generated anew.
+    """
+
+    reasons: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    engine: Literal["distribution", "docker"] | None = None
+    packages: tuple[str, ...] = ()
+    toolkit: tuple[str, ...] = ()
+    remove: tuple[str, ...] = ()
+    daemon_json: str | None = None
+    restart: Literal["none", "reload", "restart"] = "none"
+    specification: bool = False
 
 
 class Rejection(Record):

@@ -39,10 +39,12 @@ def plan_text(plan: Plan, stages: Stages) -> str:
         names = ", ".join(
             f"{service.name} serves {service.variant} (release {service.release_id})" for service in plan.services
         )
-        return f"nothing to do: {names or 'no service is wanted'}"
+        lines = [f"nothing to do: {names or plan.driver.reason}"]
+        return "\n".join([*lines, *(f"  mind: {remark}" for remark in stages.remarks)])
     lines = [service_text(service) for service in plan.services]
     lines += [f"not taken: {r.service}: {r.option}: {r.reason}" for r in plan.rejections]
     lines += [f"{stage}: {reason}" for stage, reasons in stages.pending.items() for reason in reasons]
+    lines += [f"  mind: {remark}" for remark in stages.remarks]
     return "\n".join(lines)
 
 

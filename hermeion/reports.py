@@ -7,7 +7,6 @@ from typing import Any
 from pydantic import ConfigDict, Field
 
 from hermeion.checks import check_plan
-from hermeion.container_runtime import check_docker
 from hermeion.errors import HermeionError, PlacementError
 from hermeion.fixes import Fix
 from hermeion.hosts import Host, reconcile
@@ -16,6 +15,7 @@ from hermeion.planner import make_plan
 from hermeion.plans import Plan, Rejection
 from hermeion.probe import Probe
 from hermeion.records import Record
+from hermeion.runtime import check_docker
 from hermeion.saved_hosts import SavedHost, canonical
 from hermeion.variants import ModelFacts
 

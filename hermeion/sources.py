@@ -36,12 +36,20 @@ class HubFile(Record):
 
 
 class Sources(Record):
-    """What the Hub and the registry say about one service."""
+    """What the Hub and the registry say about one service.
+
+    Attributes:
+        image_bytes: Compressed size of the image's layers.
+        cuda: Version of CUDA that the image says it holds, or ``None``.
+        requires: The image's own condition on the driver (``NVIDIA_REQUIRE_CUDA``), or ``None``.
+    """
 
     revision: str
     files: tuple[HubFile, ...]
     digest: str
     image_bytes: int
+    cuda: str | None = None
+    requires: str | None = None
 
     @property
     def bytes(self) -> int:
@@ -143,7 +151,11 @@ def wanted_files(tree: str) -> tuple[HubFile, ...]:
 
 def _read_bodies(service: Service, answers: dict[str, Answer]) -> Sources:
     manifest = answers.get("platform", answers["manifest"]).body
+    rows = answers["config"].body.splitlines() if "config" in answers else []
+    wishes = dict(json.loads(row).split("=", 1) for row in rows if row)
     return Sources(
+        cuda=wishes.get("CUDA_VERSION"),
+        requires=wishes.get("NVIDIA_REQUIRE_CUDA"),
         revision=str(service.revision) if service.path else json.loads(answers["revision"].body)["sha"],
         files=() if service.path else wanted_files(answers["tree"].body),
         digest=f"sha256:{answers['manifest'].sha256}",

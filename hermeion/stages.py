@@ -6,12 +6,12 @@ import hashlib
 from pathlib import Path
 from typing import Literal
 
-from hermeion.container_runtime import CA_PATH, merged_daemon_json, registry_ca_path
 from hermeion.inventory import HostSpec
 from hermeion.plans import Plan, Service
 from hermeion.probe import Probe
 from hermeion.records import Record
 from hermeion.render import render_files
+from hermeion.runtime import CA_PATH, check_hooks, decide_runtime, registry_ca_path
 
 StageName = Literal["driver", "runtime", "cache", "service"]
 STAGES: tuple[StageName, ...] = ("driver", "runtime", "cache", "service")
@@ -22,6 +22,7 @@ class Stages(Record):
 
     Attributes:
         services: Names of the services that the reasons of the service stage are about.
+        remarks: What a person should know about driver and runtime although nothing is done about it.
     """
 
     driver: tuple[str, ...] = ()
@@ -29,6 +30,7 @@ class Stages(Record):
     cache: tuple[str, ...] = ()
     service: tuple[str, ...] = ()
     services: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     @property
     def pending(self) -> dict[str, tuple[str, ...]]:
@@ -46,23 +48,16 @@ def _differs(probe: Probe, path: str, content: str, mode: str) -> bool:
     return there is None or (there.sha256, there.mode) != (sha256(content), mode)
 
 
-def _runtime(spec: HostSpec, plan: Plan, probe: Probe, ca: str | None) -> tuple[str, ...]:
-    reasons = []
-    if not probe.docker:
-        reasons.append("Docker does not answer")
-    if not probe.compose:
-        reasons.append("Docker Compose is missing")
-    if "nvidia-container-toolkit-base" not in probe.packages:
-        reasons.append("the NVIDIA container toolkit is missing")
-    if merged_daemon_json(plan.host, probe.daemon_json) is not None:
-        reasons.append("CDI is off in /etc/docker/daemon.json")
-    if ca is not None:
-        paths = [CA_PATH, *filter(None, [registry_ca_path(spec.hermes_mirrors)])]
-        reasons += [f"{path} differs" for path in paths if _differs(probe, path, ca, "644")]
-    unlisted = {gpu.uuid for service in plan.services for gpu in service.gpus} - probe.cdi_devices
-    if unlisted:
-        reasons.append("no CDI specification lists the planned GPUs")
-    return tuple(reasons)
+def _runtime(spec: HostSpec, plan: Plan, probe: Probe, ca: str | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Reasons, and remarks."""
+    if not plan.services and "hermes_runtime" not in spec.model_fields_set:
+        return (), ()
+    uuids = frozenset(gpu.uuid for service in plan.services for gpu in service.gpus if gpu.uuid)
+    decided = decide_runtime(plan.host, spec, probe, uuids=uuids, driver_changes=plan.driver.action != "leave alone")
+    paths = [CA_PATH, *filter(None, [registry_ca_path(spec.hermes_mirrors)])] if ca is not None else []
+    changed = [f"{path} differs" for path in paths if _differs(probe, path, ca or "", "644")]
+    said = tuple(reason.rstrip(".") for reason in decided.reasons)
+    return (*said, *changed), tuple(remark.rstrip(".") for remark in decided.remarks)
 
 
 def _service(service: Service, probe: Probe, templates: Path) -> list[str]:
@@ -88,7 +83,7 @@ def _service(service: Service, probe: Probe, templates: Path) -> list[str]:
         reasons.append(f"{name}: the unit is {unit.active if unit else 'missing'}")
     elif unit.enabled != "enabled":
         reasons.append(f"{name}: the unit is {unit.enabled}")
-    running = {c.release for c in probe.containers if c.service == name and c.state == "running"}
+    running = {c.release for c in probe.own_containers if c.service == name and c.state == "running"}
     if running != {service.release_id}:
         reasons.append(f"{name}: no container of release {service.release_id} is running")
     return reasons
@@ -99,17 +94,26 @@ def find_stages(spec: HostSpec, plan: Plan, probe: Probe, *, templates: Path, ca
 
     Args:
         ca: The certificates of ``hermes_mirrors/ca``, as text.
+
+    Raises:
+        PlacementError: Something would have to be done that must not be: Docker's configuration is broken, a restart
+            would stop containers …
     """
+    runtime, remarks = _runtime(spec, plan, probe, ca)
     weights = [
         f"{service.variant} is {probe.weights.get(service.snapshot, 'missing')}"
         for service in plan.services
         if service.path is None and probe.weights.get(service.snapshot) != "complete"
     ]
     by_service = {service.name: _service(service, probe, templates) for service in plan.services}
-    return Stages(
+    stages = Stages(
         driver=() if plan.driver.action == "leave alone" else (plan.driver.reason,),
-        runtime=_runtime(spec, plan, probe, ca) if plan.services else (),
+        runtime=runtime,
         cache=tuple(weights),
         service=tuple(reason for reasons in by_service.values() for reason in reasons),
         services=tuple(name for name, reasons in by_service.items() if reasons),
+        remarks=(*plan.driver.remarks, *remarks),
     )
+    if stages.pending:
+        check_hooks(plan.host, spec, probe)
+    return stages

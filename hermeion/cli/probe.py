@@ -69,6 +69,9 @@ def host_lines(saved: SavedHost) -> Iterator[Text]:
 
     probe = saved.probe
     driver = f"driver {probe.smi[0].driver}" if probe.smi else "no driver answers"
+    if probe.driver.flavour:
+        library = probe.driver.library or "missing"
+        driver += f" ({probe.driver.flavour} module {probe.driver.module}, libraries {library})"
     docker = f"Docker {probe.docker}, Compose {probe.compose or 'missing'}" if probe.docker else "no Docker"
     yield Text(clean(saved.host), style="bold")
     yield Text(clean(f"  {probe.os_id} {probe.os_version}, kernel {probe.kernel}, {probe.machine}"))
