@@ -80,7 +80,7 @@ candidate() { apt_index policy "$1" 2>/dev/null | sed -n 's/^  Candidate: //p' |
 missing() { # those of the packages (name or name=version) that no source has
   for wanted in "$@"; do
     case $wanted in
-      *=*) apt_index show "$wanted" >/dev/null 2>&1 || echo "$wanted" ;;
+      *=*) apt_index show "$wanted" 2>/dev/null | grep -q . || echo "$wanted" ;; # its status is 0 for a version that is not there
       *) [ -n "$(candidate "$wanted")" ] || echo "$wanted" ;;
     esac
   done

@@ -76,21 +76,15 @@ def apt_transaction(
     packages = tuple(p for p in driver.packages if p not in first)
     headers = tuple(p for p in packages if p == f"linux-headers-{probe.kernel}")
     signed = tuple(p for p in packages if p.startswith("linux-modules-nvidia-") and p.endswith(probe.kernel))
+    # What is broken goes first, or every call of apt fails; what works goes last, once all else is known to work.
+    early = bool(driver.purge) and driver.action == "repair"
     source = next((p for p in packages if "dkms" in p and p != "dkms"), None)
     parts = [REPAIR, HEADERS]
     if source:
         parts.append(DKMS)
-    if headers or signed:
-        # The distribution has these, or nobody has: known before anything else is touched.
-        parts.append("apt update\n")
-        parts += [
-            f'[ -e "/lib/modules/$(uname -r)/build/Makefile" ] || check_kernel_package {p} linux-headers-\n'
-            for p in headers
-        ]
-        parts += [f"check_kernel_package {p} {p.removesuffix(probe.kernel)}\n" for p in signed]
     if driver.finish:
         parts.append(FINISH)
-    if driver.purge:
+    if early:
         parts.append(f"purge {quoted(driver.purge)}\n")
     if driver.source == "nvidia":
         parts.append(nvidia_repository(spec, probe, ca=ca, keys=keys))
@@ -98,6 +92,10 @@ def apt_transaction(
         parts.append(debian_components())
     parts.append(write_files([GUARD_FILE]))
     parts.append("apt update\n")
+    parts += [
+        f'[ -e "/lib/modules/$(uname -r)/build/Makefile" ] || check_kernel_package {p} linux-headers-\n' for p in headers
+    ]
+    parts += [f"check_kernel_package {p} {p.removesuffix(probe.kernel)}\n" for p in signed]
     parts.append(_check(first + tuple(p for p in packages if p not in headers)))
     if first:
         parts.append(_pin(first, packages, driver.branch))
@@ -109,6 +107,8 @@ def apt_transaction(
     parts.append(SIMULATE)
     if source and driver.action == "upgrade":
         parts.append(f"{TRIAL}try_build {source}\n")
+    if driver.purge and not early:
+        parts.append(f"purge {quoted(driver.purge)}\n")
     parts.append(INSTALL_DKMS if source else INSTALL)
     return "".join(parts)
 

@@ -38,7 +38,7 @@ candidate() { apt_index policy "$1" 2>/dev/null | sed -n 's/^  Candidate: //p' |
 missing() { # those of the packages (name or name=version) that no source has
   for wanted in "$@"; do
     case $wanted in
-      *=*) apt_index show "$wanted" >/dev/null 2>&1 || echo "$wanted" ;;
+      *=*) apt_index show "$wanted" 2>/dev/null | grep -q . || echo "$wanted" ;; # its status is 0 for a version that is not there
       *) [ -n "$(candidate "$wanted")" ] || echo "$wanted" ;;
     esac
   done
@@ -128,8 +128,6 @@ check_builds() { # fails with a sentence at the first kernel without the module
     built_for "$kernel" || { why_not_built /var/lib/dkms "$kernel"; return 1; }
   done
 }
-apt update
-[ -e "/lib/modules/$(uname -r)/build/Makefile" ] || check_kernel_package linux-headers-6.12.48+deb13-amd64 linux-headers-
 if ! apt_index policy | grep -q 'c=non-free[, ]'; then
   for list in /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources; do
     [ -f "$list" ] || continue
@@ -172,6 +170,7 @@ put() { # $1 = path, $2 = mode, $3 = owner, $4 = content in base64
 }
 put /etc/apt/apt.conf.d/51hermeion-nvidia 0644 root:root …
 apt update
+[ -e "/lib/modules/$(uname -r)/build/Makefile" ] || check_kernel_package linux-headers-6.12.48+deb13-amd64 linux-headers-
 none=$(missing nvidia-kernel-dkms nvidia-smi libcuda1 libnvidia-ml1 | tr '\n' ' ')
 [ -z "$none" ] || fail "no source of packages on this host has ${none% }. Nothing was installed."
 set -- nvidia-kernel-dkms nvidia-smi libcuda1 libnvidia-ml1

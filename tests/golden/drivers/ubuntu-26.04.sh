@@ -38,7 +38,7 @@ candidate() { apt_index policy "$1" 2>/dev/null | sed -n 's/^  Candidate: //p' |
 missing() { # those of the packages (name or name=version) that no source has
   for wanted in "$@"; do
     case $wanted in
-      *=*) apt_index show "$wanted" >/dev/null 2>&1 || echo "$wanted" ;;
+      *=*) apt_index show "$wanted" 2>/dev/null | grep -q . || echo "$wanted" ;; # its status is 0 for a version that is not there
       *) [ -n "$(candidate "$wanted")" ] || echo "$wanted" ;;
     esac
   done
@@ -128,8 +128,6 @@ check_builds() { # fails with a sentence at the first kernel without the module
     built_for "$kernel" || { why_not_built /var/lib/dkms "$kernel"; return 1; }
   done
 }
-apt update
-check_kernel_package linux-modules-nvidia-580-server-open-7.0.0-14-generic linux-modules-nvidia-580-server-open-
 put() { # $1 = path, $2 = mode, $3 = owner, $4 = content in base64
   [ -d "${1%/*}" ] || mkdir -p -m 0755 "${1%/*}"
   t=$(umask 077; mktemp "$1.XXXXXX") && printf %s "$4" | base64 -d > "$t" && chmod "$2" "$t" && chown "$3" "$t" &&
@@ -137,6 +135,7 @@ put() { # $1 = path, $2 = mode, $3 = owner, $4 = content in base64
 }
 put /etc/apt/apt.conf.d/51hermeion-nvidia 0644 root:root …
 apt update
+check_kernel_package linux-modules-nvidia-580-server-open-7.0.0-14-generic linux-modules-nvidia-580-server-open-
 none=$(missing linux-modules-nvidia-580-server-open-7.0.0-14-generic nvidia-headless-no-dkms-580-server-open nvidia-utils-580-server | tr '\n' ' ')
 [ -z "$none" ] || fail "no source of packages on this host has ${none% }. Nothing was installed."
 set -- linux-modules-nvidia-580-server-open-7.0.0-14-generic nvidia-headless-no-dkms-580-server-open nvidia-utils-580-server
