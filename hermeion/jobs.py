@@ -1,7 +1,7 @@
 """Long work on a host runs as a job: a transient systemd unit that outlives the connection.
 
-A job's script prints ``##total BYTES``, ``##progress DONE TOTAL`` and ``##note TEXT`` for people who wait; all other
-output is kept for the day it fails. The next run attaches to a job that is still running.
+A job's script prints ``##total BYTES``, ``##progress DONE TOTAL`` and ``##note TEXT`` for people who wait, and
+``##error TEXT`` when it fails for a reason that one sentence tells; all other output is kept for the day it fails. The next run attaches to a job that is still running.
 """
 
 from __future__ import annotations
@@ -98,6 +98,7 @@ class JobLog:
         done: Bytes done, or 0.
         total: Bytes in all, or 0 when nobody said.
         note: The latest note.
+        error: Why the job failed, in a sentence that needs nothing else.
         tail: The last lines that were not meant for the progress display.
         offset: Bytes of the log read so far.
         status: Exit status as text, ``killed``, or ``""`` while the job runs.
@@ -107,6 +108,7 @@ class JobLog:
         self.done = 0
         self.total = 0
         self.note = ""
+        self.error = ""
         self.tail: deque[str] = deque(maxlen=TAIL_LINES)
         self.offset = 0
         self.status = ""
@@ -138,13 +140,15 @@ class JobLog:
             self.total = int(line.split()[1])
         elif line.startswith("##note "):
             self.note = line[7:]
+        elif line.startswith("##error "):
+            self.error = line[8:]
         elif line.startswith(('{"status":', '{"errorDetail":')):
             self._docker(line)
         elif line.startswith(("dlstatus:", "pmstatus:")):
             _, _, percent, text = line.split(":", 3)
             self.note = f"{float(percent):.0f} % {text}"
-        elif line.strip():
-            self.tail.append(line)
+        elif (text := line.rpartition("\r")[2].rstrip()) and not text.startswith("(Reading database"):
+            self.tail.append(text)
 
     def _docker(self, line: str) -> None:
         """One line of the Docker API's pull stream."""

@@ -70,6 +70,8 @@ def follow(job: str, label: str) -> str | None:
         return None
     if log.status == "killed":
         return f"{host.name}: {label}: the job was killed. Run again."
+    if log.error:
+        return log.error if log.error.startswith(f"{host.name}: ") else f"{host.name}: {label}: {log.error}"
     tail = "\n".join(log.tail)
     return f"{host.name}: {label} failed:\n{tail}"
 

@@ -12,6 +12,7 @@ from hermeion.probe import Probe
 from hermeion.records import Record
 from hermeion.render import render_files
 from hermeion.runtime import CA_PATH, check_hooks, decide_runtime, registry_ca_path
+from hermeion.runtime.toolkit import old_lists
 
 StageName = Literal["driver", "runtime", "cache", "service"]
 STAGES: tuple[StageName, ...] = ("driver", "runtime", "cache", "service")
@@ -46,6 +47,14 @@ def sha256(text: str) -> str:
 def _differs(probe: Probe, path: str, content: str, mode: str) -> bool:
     there = probe.files.get(path)
     return there is None or (there.sha256, there.mode) != (sha256(content), mode)
+
+
+def _driver(plan: Plan, probe: Probe) -> tuple[str, ...]:
+    if plan.driver.action == "leave alone":
+        return ()
+    lists = old_lists(probe) if plan.driver.action != "reboot" else ()
+    moved = (f"{path}, of NVIDIA's older guides, is moved aside if apt refuses it" for path in lists)
+    return (plan.driver.reason, *moved)
 
 
 def _runtime(spec: HostSpec, plan: Plan, probe: Probe, ca: str | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -107,7 +116,7 @@ def find_stages(spec: HostSpec, plan: Plan, probe: Probe, *, templates: Path, ca
     ]
     by_service = {service.name: _service(service, probe, templates) for service in plan.services}
     stages = Stages(
-        driver=() if plan.driver.action == "leave alone" else (plan.driver.reason,),
+        driver=_driver(plan, probe),
         runtime=runtime,
         cache=tuple(weights),
         service=tuple(reason for reasons in by_service.values() for reason in reasons),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hermeion.drivers.case import Case, check_reboot, check_undisturbed, others
 from hermeion.drivers.choice import check_held, choose, install_plan, purged
 from hermeion.drivers.fabric import unsettled
-from hermeion.drivers.installed import GUARD, MARKER
+from hermeion.drivers.installed import GUARD, MARKER, builds_module
 from hermeion.drivers.remarks import remarks_of_driver
 from hermeion.drivers.systems import UNSUFFIXED, exactly, find_system, headers_of, units_of
 from hermeion.drivers.tables import breaks_build
@@ -157,7 +157,7 @@ def kernel_plan(case: Case, version: str) -> DriverPlan | str | None:
         packages: tuple[str, ...] = (f"linux-modules-nvidia-{branch}-server{flavour}-{signed}",)
     else:
         # The module's package, at the version that is there, makes the transaction look at what DKMS has built.
-        modules = [name for name in case.installed.packages if "dkms" in name]
+        modules = [name for name in case.installed.packages if builds_module(name)]
         packages = (headers_of(system, newest.release), *(exactly(name, version) for name in modules))
     return DriverPlan(
         action="repair",

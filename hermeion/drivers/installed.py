@@ -30,6 +30,11 @@ def is_driver(package: str) -> bool:
     return bool(DRIVER_PACKAGE.match(package)) and not NOT_DRIVER.match(package)
 
 
+def builds_module(package: str) -> bool:
+    """Whether DKMS builds a module from a package; ``nvidia-headless-no-dkms-…`` has the word and no source."""
+    return "dkms" in package and "no-dkms" not in package and is_driver(package)
+
+
 class Installed(Record):
     """The driver that is on the disk.
 

@@ -66,7 +66,12 @@ def check_platform(case: Case) -> None:
             f"every GPU is bound to vfio-pci ({', '.join(passed)}) and belongs to a virtual machine. Take that machine "
             "into the inventory, or give the GPUs back to this host."
         )
-    if not probe.gpus and "/dev/dxg" not in probe.platform and not probe.guest:
+    if not probe.gpus and (found := _somebody_else(probe)):
+        raise case.refusal(
+            f"{found[0]}, and no GPU is on the PCI bus here: nothing can be planned on it. Take the "
+            "host out of the inventory."
+        )
+    if not probe.gpus:
         raise case.refusal(
             "no NVIDIA GPU on the PCI bus. Take the host out of the inventory, or look whether the card is seated and "
             "not passed through to a guest (lspci -nn -d 10de:)."

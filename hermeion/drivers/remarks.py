@@ -48,8 +48,13 @@ def remarks_of_driver(case: Case, version: str, *, is_ours: bool = True) -> tupl
             )
         daemon = case.probe.driver.units.get("nvidia-persistenced")
         if daemon is None or daemon.active != "active":
+            advice = "systemctl enable --now nvidia-persistenced"
+            if daemon is not None and daemon.enabled == "static":
+                advice = "nvidia-smi -pm 1, until the next boot"  # Ubuntu's unit cannot be enabled
+            elif daemon is not None and daemon.active == "failed":
+                advice = "systemctl status nvidia-persistenced tells why"
             remarks.append(
                 "the persistence daemon does not run: GPUs start anew for each program, and lose their power limits "
-                "(systemctl enable --now nvidia-persistenced)"
+                f"({advice})"
             )
     return tuple(remarks)

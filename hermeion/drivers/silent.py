@@ -45,7 +45,8 @@ def silent_plan(case: Case) -> DriverPlan:
 
 
 def _words(case: Case) -> str:
-    return case.probe.smi_text[:120].strip()
+    """The first sentence of what nvidia-smi says."""
+    return case.probe.smi_text.strip().partition(". ")[0][:160].rstrip(".")
 
 
 def _nothing_there(case: Case) -> DriverPlan:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hermeion.drivers.case import Case, check_undisturbed
 from hermeion.drivers.choice import choose, install_plan
-from hermeion.drivers.installed import MARKER, is_driver
+from hermeion.drivers.installed import MARKER, builds_module, is_driver
 from hermeion.plans import DriverPlan
 
 
@@ -20,7 +20,7 @@ def unfinished_plan(case: Case) -> DriverPlan | None:
     broken = {package.name: package.status for package in case.probe.broken_packages}
     if not broken:
         return None
-    dkms = any("dkms" in name and is_driver(name) for name in (*broken, *case.probe.packages))
+    dkms = any(builds_module(name) for name in (*broken, *case.probe.packages))
     ours = sorted(name for name in broken if is_driver(name))
     # A kernel's own packages wait for the module's build in their hooks.
     kernels = sorted(name for name in broken if name.startswith(("linux-headers-", "linux-image-"))) if dkms else []
@@ -35,7 +35,7 @@ def unfinished_plan(case: Case) -> DriverPlan | None:
         why = f"a transaction of ours was cut off ({MARKER} is there; dpkg: {shown})"
         return install_plan(case, choose(case), "repair", why, finish=True)
     # Headers that only wait for the module's build are finished when the module is gone; purging them helps nobody.
-    culprits = tuple(ours) or tuple(name for name in case.installed.packages if "dkms" in name)
+    culprits = tuple(ours) or tuple(name for name in case.installed.packages if builds_module(name))
     if not case.may.repair:
         raise case.refusal(
             f"dpkg left {shown} half-configured, and every apt call fails until that is repaired: apt-get purge "

@@ -19,7 +19,7 @@ from .paths import StatePaths, write_atomically
 from .progress import Report
 from .states import contained_in, format_states, parse_states
 from .states.entering import Mirror, enter_state, read_current
-from .states.kept import Maker, kept_image, kept_state
+from .states.kept import Kept, Maker, keep_images, kept_of
 from .teardown import remove_host, remove_volume
 
 if TYPE_CHECKING:
@@ -55,11 +55,13 @@ def ensure_images(wanted: Sequence[hosts.LabHost], suites: Mapping[str, str], ma
     Raises:
         LabError: An image of a host in a state cannot be made.
     """
-    images = {}
+    kept: dict[str, Kept] = {}
     for host in wanted:
-        kept = kept_state(host.gpus, host.states)
-        images[host.name] = kept_image(maker, kept, suites[host.suite]) if kept else suites[host.suite]
-    return images
+        one = kept_of(host.gpus, host.suite, host.states)
+        if one:
+            kept[host.name] = one
+    tags = keep_images(maker, list(kept.values()), suites)
+    return {host.name: tags[kept[host.name]] if host.name in kept else suites[host.suite] for host in wanted}
 
 
 def allow_watchers(count: int, report: Report, setting: Path = _WATCHERS) -> None:
@@ -131,10 +133,11 @@ def ensure_states(standing: Sequence[Standing], mirror: Mirror, state: StatePath
     Raises:
         LabError: Some could not be put there; the others are. One message for all of them.
     """
-    waiting = [host for host in standing if read_current(host.container) != format_states(host.host.states)]
+    found = _in_parallel(lambda one: (one, read_current(one.container)), standing)
+    waiting = [(one, current) for one, current in found if current != format_states(one.host.states)]
 
-    def enter(one: Standing) -> None:
-        current = parse_states(read_current(one.container))
+    def enter(case: tuple[Standing, str]) -> None:
+        one, current = case[0], parse_states(case[1])
         for name in one.host.states:
             if name not in contained_in(current):
                 with report.stage(f"  {one.host.name}: entering {name}"):
@@ -148,8 +151,9 @@ def ensure_states(standing: Sequence[Standing], mirror: Mirror, state: StatePath
 
 def describe_hosts(standing: Sequence[Standing]) -> list[HostEntry]:
     """The hosts as ``lab.json`` has them, with the states that they say they are in."""
-    return [
-        HostEntry(
+
+    def describe(one: Standing) -> HostEntry:
+        return HostEntry(
             name=one.host.name,
             address=one.address,
             port=22,
@@ -157,8 +161,8 @@ def describe_hosts(standing: Sequence[Standing]) -> list[HostEntry]:
             suite=one.host.suite,
             state=read_current(one.container),
         )
-        for one in standing
-    ]
+
+    return _in_parallel(describe, standing)
 
 
 def _in_parallel(work: Callable[[_Given], _Made], items: Sequence[_Given]) -> list[_Made]:

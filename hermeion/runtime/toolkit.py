@@ -71,7 +71,7 @@ def decide_toolkit(name: str, probe: Probe, access: Literal["cdi", "runtime"]) -
             f"{name}: {reasons[0]} All of them are brought to {version_text(target)}, but {', '.join(held)} is held. "
             f"`apt-mark unhold {' '.join(held)}`, then run again."
         )
-    lists = _old_lists(probe)
+    lists = old_lists(probe)
     reasons += [f"{path} names NVIDIA's repository with another key: it is moved aside." for path in lists]
     packages = tuple(f"{package}={version_text(target)}-1" for package in changing)
     return Toolkit(packages=packages, lists=lists, reasons=tuple(reasons))
@@ -81,7 +81,8 @@ def _list(versions: list[tuple[int, int, int]]) -> str:
     return ", ".join(map(version_text, versions))
 
 
-def _old_lists(probe: Probe) -> tuple[str, ...]:
+def old_lists(probe: Probe) -> tuple[str, ...]:
+    """Lists of older guides that contradict today's, by path."""
     found = []
     for row in probe.repositories:
         path, _, line = row.partition(": ")

@@ -47,7 +47,7 @@ def apt_functions(spec: HostSpec | None = None) -> str:
     options = apt_options(spec) if spec else ""
     return (
         """export DEBIAN_FRONTEND=noninteractive LC_ALL=C NEEDRESTART_MODE=l APT_LISTCHANGES_FRONTEND=none
-type fail >/dev/null 2>&1 || fail() { echo "$1"; exit 1; }
+type fail >/dev/null 2>&1 || fail() { echo "##error $1"; exit 1; }
 lock_holder() { # "PID, name" of a process that has one of the package managers' locks open
   [ -e /var/lib/dpkg/lock-frontend ] || return 1
   holder=$(find /proc/[0-9]*/fd \\( -lname /var/lib/dpkg/lock-frontend -o -lname /var/lib/dpkg/lock \\

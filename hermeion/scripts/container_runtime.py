@@ -110,6 +110,14 @@ done
 printf '%s\\n' "$listed\""""
 
 
+MEND = """# Packages of several versions were forced past their dependencies, and apt refuses everything until they are met.
+apt-get -q check >/dev/null 2>&1 || apt update
+if ! apt-get -q check >/dev/null 2>&1 && apt-get -q -s -f install 2>/dev/null | grep -q '^Remv'; then
+  fail "apt finds unmet dependencies, and to mend them would remove packages (apt-get -s -f install). Mend them by hand, then run again."
+fi
+apt-get -q check >/dev/null 2>&1 || apt install -y -f --no-install-recommends"""
+
+
 def _take_back() -> str:
     return f"""changed=no
 take_back() {{
@@ -159,6 +167,8 @@ def _install(spec: HostSpec, probe: Probe, plan: RuntimePlan, *, ca: str | None,
         parts.append(docker_repository(spec, probe, ca=ca, keys=keys))
     if plan.toolkit:
         parts.append(toolkit_repository(spec, probe, ca=ca, keys=keys))
+    if plan.toolkit and not is_rpm(probe):
+        parts.append(MEND)
     if is_rpm(probe):
         parts.append(dnf_install([package.replace("=", "-") for package in packages]))
     else:

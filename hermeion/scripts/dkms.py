@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-DKMS = """newest_kernel() { # the kernel that the next boot takes
+NEWEST_KERNEL = """newest_kernel() { # the kernel that the next boot takes
   {
     uname -r
     for folder in /lib/modules/*; do
@@ -11,7 +11,11 @@ DKMS = """newest_kernel() { # the kernel that the next boot takes
     done
   } | sort -V | tail -n 1
 }
-kernels() { # the running one and the newest one, if modules can be built for it
+"""
+
+DKMS = (
+    NEWEST_KERNEL
+    + """kernels() { # the running one and the newest one, if modules can be built for it
   uname -r
   newest=$(newest_kernel)
   if [ "$newest" != "$(uname -r)" ] && [ -e "/lib/modules/$newest/build/Makefile" ]; then echo "$newest"; fi
@@ -32,13 +36,14 @@ check_builds() { # fails with a sentence at the first kernel without the module
   done
 }
 """
+)
 
 TRIAL = """try_build() { # $1 = package with the module's source: built beside the one that works, so that a failure costs nothing
   # shellcheck disable=SC2086 # words
-  apt install -y --no-install-recommends dkms $headers || give_up "what builds modules cannot be installed; apt's own lines above say why"
+  apt install -y --no-install-recommends dkms $headers || give_up "what builds modules cannot be installed; apt's own lines say why"
   trial=$(mktemp -d)
   chmod 0755 "$trial"
-  (cd "$trial" && apt download "$1" >/dev/null && dpkg-deb -x ./*.deb root) || { rm -rf "$trial"; fail "$1 cannot be fetched; apt's own lines above say why. The driver that is here was not touched."; }
+  (cd "$trial" && apt download "$1" >/dev/null && dpkg-deb -x ./*.deb root) || { rm -rf "$trial"; fail "$1 cannot be fetched; apt's own lines say why. The driver that is here was not touched."; }
   for conf in "$trial"/root/usr/src/*/dkms.conf; do
     [ -f "$conf" ] || continue
     name=$(sed -n 's/^PACKAGE_NAME="\\{0,1\\}\\([^"]*\\)"\\{0,1\\}.*/\\1/p' "$conf")

@@ -11,6 +11,7 @@ from hermeion.inventory import HostSpec
 from hermeion.jobs import HostFile, write_files
 from hermeion.plans import Plan
 from hermeion.probe import Probe
+from hermeion.runtime.toolkit import old_lists
 from hermeion.scripts.apt import ca_files
 from hermeion.scripts.driver_apt import apt_transaction
 from hermeion.scripts.driver_dnf import dnf_transaction
@@ -23,11 +24,33 @@ NOUVEAU = """if [ -d /sys/module/nouveau ] && ! grep -rqs --exclude=hermeion-nou
 fi
 """
 
+PERSISTENCE = """unit=/usr/lib/systemd/system/nvidia-persistenced.service
+[ -e "$unit" ] || unit=/lib/systemd/system/nvidia-persistenced.service
+if grep -qs -e ' --no-persistence-mode' "$unit"; then
+  own=/etc/systemd/system/nvidia-persistenced.service.d
+  mkdir -p "$own"
+  {
+    echo "# Ubuntu's unit starts with persistence off, stops when nobody needs it, and cannot be enabled."
+    printf '[Unit]\\nStopWhenUnneeded=no\\n[Service]\\nExecStart=\\n'
+    sed -n 's/^\\(ExecStart=.*\\) --no-persistence-mode/\\1/p' "$unit"
+    printf '[Install]\\nWantedBy=multi-user.target\\n'
+  } > "$own/.hermeion.conf"
+  mv -f "$own/.hermeion.conf" "$own/hermeion.conf"
+fi
+"""
+
 HIDDEN_MODULE = HostFile(
     path="/etc/systemd/system/nvidia-cdi-refresh.service.d/hermeion.conf",
     content="# Debian's module is nvidia-current*.ko, which the service's own condition does not find.\n"
     "[Service]\nExecCondition=\n",
 )
+
+
+FAIL = """fail() { # $1 = a sentence, which is enough for a person unless it points at the lines before it
+  case $1 in *"own line"*) echo "$host: $1" ;; *) echo "##error $host: $1" ;; esac
+  rm -f "$marker"; exit 1
+}
+"""
 
 
 def driver_script(spec: HostSpec, plan: Plan, probe: Probe, *, ca: str | None, keys: Mapping[str, str]) -> str:
@@ -47,15 +70,29 @@ def driver_script(spec: HostSpec, plan: Plan, probe: Probe, *, ca: str | None, k
         [
             "set -eu\n",
             f"host={shlex.quote(plan.host)}\n",
-            f'fail() {{ echo "$host: $1"; rm -f {MARKER}; exit 1; }}\n',
+            FAIL,
+            f"marker={MARKER}\n",
             write_files([marker, *ca_files(spec, ca)]),
             prelude(spec, probe, keys=keys),
+            _old_lists(probe),
             transaction(spec, driver, probe, ca=ca, keys=keys),
             NOUVEAU,
             write_files(after) if after else "",
+            PERSISTENCE,
             _load(driver.units, driver.reboot),
         ]
     )
+
+
+def _old_lists(probe: Probe) -> str:
+    """Moves lists of NVIDIA's older guides aside where apt cannot read its sources with them."""
+    paths = " ".join(map(shlex.quote, old_lists(probe)))
+    if not paths or is_rpm(probe):
+        return ""
+    return f"""if ! apt_index policy >/dev/null 2>&1; then
+  for list in {paths}; do mv -f "$list" "$list.before-hermeion"; echo "moved aside: $list to $list.before-hermeion"; done
+fi
+"""
 
 
 def _load(units: tuple[str, ...], reboot: str | None) -> str:

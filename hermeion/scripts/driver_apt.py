@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from hermeion.drivers.installed import GUARD
+from hermeion.drivers.installed import GUARD, builds_module
 from hermeion.inventory import HostSpec
 from hermeion.jobs import HostFile, write_files
 from hermeion.plans import DriverPlan
@@ -13,6 +13,7 @@ from hermeion.scripts.apt import quoted
 from hermeion.scripts.components import debian_components
 from hermeion.scripts.dkms import DKMS, TRIAL
 from hermeion.scripts.repositories import nvidia_repository
+from hermeion.scripts.signed import CHECK_SIGNED, CHOOSE_SIGNED, signed_functions
 
 GUARD_FILE = HostFile(
     path=GUARD,
@@ -38,10 +39,13 @@ clean() { # nothing half-configured stays: every later call of apt would fail wi
     echo "$host: dpkg could not be repaired: ${left:-apt-get check fails}; see dpkg --audit"; exit 1
   fi
 }
-purge() { # those of the packages that are still here
+purge() { # those of the packages that are still here, in one call: each alone would have dpkg configure the others
+  here=
   for package in "$@"; do
-    if dpkg-query -W "$package" >/dev/null 2>&1; then apt purge -y "$package"; fi
+    if dpkg-query -W "$package" >/dev/null 2>&1; then here="$here $package"; fi
   done
+  # shellcheck disable=SC2086 # words
+  [ -z "$here" ] || apt purge -y $here
 }
 give_up() { # $1 = why
   echo "##note cleaning up"
@@ -60,9 +64,9 @@ HEADERS = """flavour=$(uname -r | sed 's/^[0-9][^-]*-//; s/^[0-9]*-//')
 newest_of() { # $1 = beginning of a package's name: the newest one of this kernel's flavour that a source has
   apt_index search --names-only "^$1[0-9].*-$flavour\\$" 2>/dev/null | cut -d' ' -f1 | sort -V | tail -n 1
 }
-check_kernel_package() { # $1 = package for exactly the running kernel, $2 = beginning of such names
+check_headers() { # $1 = package with the headers of exactly the running kernel
   [ -n "$(missing "$1")" ] || return 0
-  newest=$(newest_of "$2")
+  newest=$(newest_of linux-headers-)
   fail "the running kernel $(uname -r) has no $1 in the archive any more (newest: ${newest:-none}). Reboot into the newest kernel (apt-get install linux-image-$flavour), then run again. Nothing was installed."
 }
 """
@@ -75,10 +79,10 @@ def apt_transaction(
     first = tuple(p for p in driver.packages if p.startswith("nvidia-driver-pinning-"))
     packages = tuple(p for p in driver.packages if p not in first)
     headers = tuple(p for p in packages if p == f"linux-headers-{probe.kernel}")
-    signed = tuple(p for p in packages if p.startswith("linux-modules-nvidia-") and p.endswith(probe.kernel))
+    signed = next((p for p in packages if p.startswith("linux-modules-nvidia-")), None)
     # What is broken goes first, or every call of apt fails; what works goes last, once all else is known to work.
     early = bool(driver.purge) and driver.action == "repair"
-    source = next((p for p in packages if "dkms" in p and p != "dkms"), None)
+    source = next((p for p in packages if builds_module(p.partition("=")[0])), None)
     parts = [REPAIR, HEADERS]
     if source:
         parts.append(DKMS)
@@ -92,24 +96,27 @@ def apt_transaction(
         parts.append(debian_components())
     parts.append(write_files([GUARD_FILE]))
     parts.append("apt update\n")
-    parts += [
-        f'[ -e "/lib/modules/$(uname -r)/build/Makefile" ] || check_kernel_package {p} linux-headers-\n' for p in headers
-    ]
-    parts += [f"check_kernel_package {p} {p.removesuffix(probe.kernel)}\n" for p in signed]
+    parts += [f'[ -e "/lib/modules/$(uname -r)/build/Makefile" ] || check_headers {p}\n' for p in headers]
     parts.append(_check(first + tuple(p for p in packages if p not in headers)))
     if first:
         parts.append(_pin(first, packages, driver.branch))
-    parts.append(f"set -- {quoted(p for p in packages if p not in headers)}\nheaders=\n")
+    if signed:
+        parts.append(signed_functions(signed))
+    parts.append(f"set -- {quoted(p for p in packages if p not in {*headers, signed})}\nheaders=\n")
     # Headers that came without their package (a kernel of one's own) are as good, if DKMS finds them.
     parts += [f'[ -n "$(missing {p})" ] || headers={p}\n' for p in headers]
     if source:
         parts.append(NEWEST)
-    parts.append(SIMULATE)
+    parts.append(CHOOSE_SIGNED if signed else SIMULATE)
     if source and driver.action == "upgrade":
         parts.append(f"{TRIAL}try_build {source}\n")
     if driver.purge and not early:
         parts.append(f"purge {quoted(driver.purge)}\n")
     parts.append(INSTALL_DKMS if source else INSTALL)
+    if driver.action == "repair":
+        parts.append(RESTORE)
+    if signed:
+        parts.append(CHECK_SIGNED)
     return "".join(parts)
 
 
@@ -130,6 +137,15 @@ def _pin(first: tuple[str, ...], packages: tuple[str, ...], branch: int | None) 
     return text
 
 
+RESTORE = """# A file that is gone does not come back with a package that is thought to be whole.
+for library in libnvidia-ml.so.1 libcuda.so.1; do
+  ! ldconfig -p | grep -q "$library " || continue
+  owners=$(dpkg-query -S "*/$library*" 2>/dev/null | sed 's/: .*//' | tr -d ' ' | tr ',' '\\n' | sort -u | tr '\\n' ' ')
+  # shellcheck disable=SC2086 # words
+  [ -z "$owners" ] || apt install -y --reinstall --no-install-recommends $owners || give_up "apt could not bring $library back; its own lines say why"
+done
+"""
+
 NEWEST = """newest=$(newest_kernel)
 if [ "$newest" != "$(uname -r)" ] && [ ! -e "/lib/modules/$newest/build/Makefile" ]; then
   if [ -z "$(missing "linux-headers-$newest")" ]; then headers="$headers linux-headers-$newest"
@@ -140,24 +156,24 @@ fi
 SIMULATE = """# shellcheck disable=SC2086 # words
 if ! said=$(apt -s install -y --no-install-recommends "$@" $headers 2>&1); then
   printf '%s\\n' "$said" | grep -v '^[dp][lm]status:' | tail -n 12
-  fail "the driver's packages do not fit this host's; apt's own lines above say why. Nothing was installed."
+  fail "the driver's packages do not fit this host's; apt's own lines say why. Nothing was installed."
 fi
 """
 
 INSTALL = """# shellcheck disable=SC2086 # words
-apt install -y --no-install-recommends "$@" $headers || give_up "apt could not install the driver; its own lines above say why"
+apt install -y --no-install-recommends "$@" $headers || give_up "apt could not install the driver; its own lines say why"
 """
 
 INSTALL_DKMS = """# shellcheck disable=SC2086 # words
 if ! apt install -y --no-install-recommends "$@" $headers; then
-  why=$(check_builds) && why="apt could not install the driver; its own lines above say why"
+  why=$(check_builds) && why="apt could not install the driver; its own lines say why"
   give_up "$why"
 fi
 why=$(check_builds) || {
   # The packages are whole, the module is not: what builds it goes, or every later build would fail with it.
   echo "##note cleaning up"
   # shellcheck disable=SC2046 # words
-  apt purge -y $(dpkg-query -W -f '${db:Status-Abbrev} ${Package}\\n' | awk '$1 == "ii" && $2 ~ /^nvidia.*dkms/ { print $2 }')
+  apt purge -y $(dpkg-query -W -f '${db:Status-Abbrev} ${Package}\\n' | awk '$1 == "ii" && $2 ~ /^nvidia.*dkms/ && $2 !~ /no-dkms/ { print $2 }')
   clean
   fail "$why. The packages that build it were purged."
 }

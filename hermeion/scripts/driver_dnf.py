@@ -57,7 +57,7 @@ undo() {{ # back to what was there before, which the repositories still have
   [ "$(last_transaction)" = "$was" ] || dnf history rollback "$was" || fail "$1. What was there before could not be brought back: dnf history rollback $was"
   fail "$1. The host's packages are those of before."
 }}
-dnf install --allowerasing {names} $more || undo "dnf could not install the driver; its own lines above say why"
+dnf install --allowerasing {names} $more || undo "dnf could not install the driver; its own lines say why"
 why=$(check_builds) || undo "$why"
 """)
     if not locks:

@@ -6,6 +6,7 @@ as it is: two sources of one repository with different keys make apt refuse both
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
@@ -29,9 +30,6 @@ KEYRING_SHA256 = {
 }
 """SHA-256 of cuda-keyring_1.1-1_all.deb (GoogleCloudPlatform/compute-gpu-installation e4d32d9, config.py)."""
 
-CONTRADICTING = ("libnvidia-container", "nvidia-docker", "nvidia-container-runtime")
-"""Lists of older guides for the toolkit, whose ``Signed-By`` is another one (NVIDIA's troubleshooting guide)."""
-
 
 def release_of(probe: Probe) -> str:
     """The system as NVIDIA's repository names it: ``debian13``, ``ubuntu2404``, ``rhel9``."""
@@ -48,12 +46,6 @@ def is_arm(probe: Probe) -> bool:
 def is_rpm(probe: Probe) -> bool:
     """Whether the host's packages are dnf's business."""
     return "apt-get" not in probe.tools and "dnf" in probe.tools
-
-
-def contradicting_lists(probe: Probe) -> tuple[str, ...]:
-    """Files of old lists of the toolkit that must go before ours comes; sorted."""
-    files = {row.partition(": ")[0] for row in probe.repositories}
-    return tuple(sorted(f for f in files if f.rpartition("/")[2].rpartition(".")[0] in CONTRADICTING))
 
 
 def nvidia_repository(spec: HostSpec, probe: Probe, *, ca: str | None, keys: Mapping[str, str]) -> str:
@@ -80,7 +72,7 @@ def nvidia_repository(spec: HostSpec, probe: Probe, *, ca: str | None, keys: Map
     return f"""{_forget("nvidia")}if ! has_source {base.removeprefix("https://")}; then
   need curl ca-certificates
   package=$(mktemp)
-  curl -fsSL -o "$package" {base}cuda-keyring_1.1-1_all.deb || fail "NVIDIA's repository is not reached; curl's own line above says why. A site without internet names a mirror in hermes_mirrors/apt/nvidia."
+  curl -fsSL -o "$package" {base}cuda-keyring_1.1-1_all.deb || fail "NVIDIA's repository is not reached; curl's own line says why. A site without internet names a mirror in hermes_mirrors/apt/nvidia."
   if ! echo "{checksum}  $package" | sha256sum -c --status; then
     rm -f "$package"; fail "NVIDIA changed the package cuda-keyring_1.1-1_all.deb: its SHA-256 is not {checksum}. Nothing was trusted."
   fi
@@ -191,10 +183,16 @@ def _apt_mirror(
             content=_deb822(mirror.url, suite, path, components),
         ),
     ]
+    settings = []
     if ca is not None and mirror.url.startswith("https:"):
         setting = f'Acquire::https::{urlsplit(mirror.url).hostname}::CAInfo "{CA_PATH}";\n'
-        files.append(HostFile(path=f"/etc/apt/apt.conf.d/50hermeion-{name}", content=setting))
-    return write_files(files)
+        settings.append(HostFile(path=f"/etc/apt/apt.conf.d/50hermeion-{name}", content=setting))
+    address = shlex.quote(mirror.url.partition("://")[2].rstrip("/"))
+    return f"""{write_files(settings) if settings else ""}if ! has_source {address}; then
+{write_files(files)}else
+  rm -f {files[1].path}
+fi
+"""
 
 
 def _repo(name: str, base: str, *, metadata: bool, more: str = "") -> HostFile:

@@ -30,12 +30,12 @@ class Run:
     report: dict[str, Any] = field(default_factory=dict)
 
 
-def hermeion(*arguments: str, timeout: int = 1500) -> Run:
+def hermeion(*arguments: str, timeout: int = 1500, lab: str = LAB) -> Run:
     """The command line, as a user runs it."""
     done = subprocess.run(
         [sys.executable, "-m", "hermeion", *arguments],
         cwd=ROOT,
-        env=os.environ | {"HERMEION_LAB": LAB, "COLUMNS": "200"},
+        env=os.environ | {"HERMEION_LAB": lab, "COLUMNS": "200"},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -58,7 +58,7 @@ class Lab:
         done = subprocess.run(
             [str(Path(sys.executable).with_name("pyinfra")), str(inventory), "deploys/hermes.py", *options],
             cwd=ROOT,
-            env=os.environ | {"HERMEION_LAB": LAB, "HERMEION_REPORT": str(report)},
+            env=os.environ | {"HERMEION_LAB": self.data["name"], "HERMEION_REPORT": str(report)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
-from tests.lab.conftest import Lab, hermeion
+from tests.lab.conftest import LAB, Lab, hermeion
 
 HOST = "gpu-3"
 SUDO = {"ssh_user": "admin", "_sudo": True}
@@ -21,18 +21,40 @@ def services(lab: Lab, **second: Any) -> dict[str, Any]:
     return SUDO | {"hermes_services": [first, other]}
 
 
+class Deployed(NamedTuple):
+    """The inventory that was deployed, what the run said, and the one before it, which might not replace the driver."""
+
+    inventory: Path
+    refused: str
+    said: str
+
+
 @pytest.fixture(scope="module")
-def deployed(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The inventory of the host that has been deployed."""
-    path = lab.inventory(tmp_path_factory.mktemp("two"), HOST, **services(lab))
+def deployed(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Deployed:
+    """A host with somebody's driver 550, deployed on with the right to upgrade it."""
+    assert hermeion("lab", "enter", HOST, "driver-old", "--name", LAB).code == 0
+    folder = tmp_path_factory.mktemp("two")
     own = '{"log-level": "warn", "features": {"buildkit": true}}'
     lab.ssh(HOST, f"mkdir -p /etc/docker && echo '{own}' > /etc/docker/daemon.json")
+    refused = lab.pyinfra(lab.inventory(folder, HOST, **services(lab)), "-y")
+    path = lab.inventory(folder, HOST, **services(lab), hermes_driver={"upgrade": True})
     run = lab.pyinfra(path, "-y")
     assert run.code == 0, run.text
-    return path
+    return Deployed(path, refused.text, run.text)
 
 
-def test_each_container_has_its_own_gpu(lab: Lab, deployed: Path) -> None:
+def test_a_driver_that_is_too_old_is_replaced_on_request(lab: Lab, deployed: Deployed) -> None:
+    """A healthy driver that is too old for the image is refused with the key that allows its upgrade, and upgraded."""
+    assert (
+        f"[{HOST}] refused: driver 550.163.01 is healthy, but vllm/vllm-openai:v0.32.0 needs CUDA 13.0 (driver 580 or "
+        "newer). Set hermes_driver/upgrade to True to move to 580 (the host reboots), or choose an older image."
+        in deployed.refused
+    )
+    assert f"[{HOST}] driver: driver 550.163.01 is healthy, but vllm/vllm-openai:v0.32.0 needs CUDA 13" in deployed.said
+    assert "580.178.04" == lab.ssh(HOST, "cat /sys/module/nvidia/version").strip()
+
+
+def test_each_container_has_its_own_gpu(lab: Lab, deployed: Deployed) -> None:
     """Each service has one GPU, and its container sees that one and not the other's."""
     seen = [
         lab.ssh(HOST, f"docker exec hermeion-{name} nvidia-smi --query-gpu=uuid --format=csv,noheader").split()
@@ -47,19 +69,19 @@ def test_each_container_has_its_own_gpu(lab: Lab, deployed: Path) -> None:
     assert seen[0] != seen[1]
 
 
-def test_daemon_json_is_merged(lab: Lab, deployed: Path) -> None:
+def test_daemon_json_is_merged(lab: Lab, deployed: Deployed) -> None:
     """What was in daemon.json before is still there beside CDI."""
     merged = json.loads(lab.ssh(HOST, "cat /etc/docker/daemon.json"))
     assert merged == {"log-level": "warn", "features": {"buildkit": True, "cdi": True}}
 
 
-def test_verify_with_sudo(deployed: Path) -> None:
+def test_verify_with_sudo(deployed: Deployed) -> None:
     """hermeion verify finds both services as planned, through sudo."""
-    run = hermeion("verify", str(deployed), HOST)
+    run = hermeion("verify", str(deployed.inventory), HOST)
     assert run.code == 0, run.text
 
 
-def test_a_change_of_one_service_leaves_the_other_alone(lab: Lab, deployed: Path, tmp_path: Path) -> None:
+def test_a_change_of_one_service_leaves_the_other_alone(lab: Lab, deployed: Deployed, tmp_path: Path) -> None:
     """A shorter context of one service restarts that one; the other keeps its container."""
     started = "docker inspect -f '{{.State.StartedAt}}' hermeion-"
     before = lab.ssh(HOST, started + "one"), lab.ssh(HOST, started + "two")

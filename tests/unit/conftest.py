@@ -14,11 +14,6 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 Compare = Callable[[str, str], None]
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """``--update-golden`` writes what the tests found into the golden files."""
-    parser.addoption("--update-golden", action="store_true", help="write the golden files anew; look at the diff")
-
-
 @pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Compare:
     """Compare a text with a file under ``tests/golden``, as a whole."""

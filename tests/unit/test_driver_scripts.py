@@ -89,7 +89,7 @@ def nvidia_on_rhel(system: System, first: str) -> tuple[str, ...]:
 def signed_on_ubuntu(system: System) -> tuple[str, ...]:
     """Packages of Ubuntu's archive with the module that Canonical signed."""
     return (
-        f"linux-modules-nvidia-580-server-open-{system.kernel}",
+        f"linux-modules-nvidia-580-server-open-{system.kernel.rpartition('-')[2]}",
         "nvidia-headless-no-dkms-580-server-open",
         "nvidia-utils-580-server",
     )
@@ -248,6 +248,8 @@ class Host:
             "/sys/module",
             "/usr/lib/modprobe.d",
             "/lib/modprobe.d",
+            "/usr/lib/systemd",
+            "/lib/systemd",
         ):
             script = re.sub(rf"(?<![\w/]){re.escape(root)}", f"{self.folder}{root}", script)
         environment = {**os.environ, "PATH": f"{self.folder}/bin:{os.environ['PATH']}", "TMPDIR": f"{self.folder}/tmp"}
@@ -322,15 +324,19 @@ def test_killed_anywhere(host: Host, until: str) -> None:
 def test_headers_that_are_gone(host: Host) -> None:
     """Without headers for the running kernel nothing is changed, and one sentence names the newest kernel."""
     host.tool("apt-cache", 'case "$*" in *search*) echo "linux-headers-6.12.99+deb13-amd64 - x" ;; esac')
-    done = host.run(script_of(CASES["debian-13-repair"]))
+    done = host.run(script_of(CASES["debian-13-mirrors"]))
 
     assert 1 == done.returncode
     assert (
-        f"{NAME}: the running kernel 6.12.48+deb13-amd64 has no linux-headers-6.12.48+deb13-amd64 in the archive any more "  # noqa: E501
+        f"##error {NAME}: the running kernel 6.12.48+deb13-amd64 has no linux-headers-6.12.48+deb13-amd64 in the archive any more "  # noqa: E501
         "(newest: linux-headers-6.12.99+deb13-amd64). Reboot into the newest kernel (apt-get install linux-image-amd64), "  # noqa: E501
         "then run again. Nothing was installed."
     ) == done.stdout.splitlines()[-1]
-    assert ([], [], []) == (host.installs(), host.calls("dpkg "), [c for c in host.calls("apt-get") if "purge" in c])
+    assert ([], [], []) == (
+        host.installs(),
+        host.calls("dpkg "),
+        [c for c in host.calls("apt-get") if "purge" in c and "keyring" not in c],
+    )
     assert not host.marker.exists()
 
 
@@ -341,7 +347,7 @@ def test_packages_that_nobody_has(host: Host) -> None:
 
     assert (1, []) == (done.returncode, host.installs())
     assert (
-        f"{NAME}: no source of packages on this host has nvidia-driver-cuda. Nothing was installed."
+        f"##error {NAME}: no source of packages on this host has nvidia-driver-cuda. Nothing was installed."
         == done.stdout.splitlines()[-1]
     )
 
@@ -382,7 +388,7 @@ def test_build_that_fails(host: Host, ends: int) -> None:
     assert 1 == done.returncode
     last = done.stdout.splitlines()[-1]
     assert last.startswith(
-        f"{NAME}: the driver's module cannot be built for kernel 6.12.48+deb13-amd64: "
+        f"##error {NAME}: the driver's module cannot be built for kernel 6.12.48+deb13-amd64: "
         f"nv-pci.c:237:9: error: too few arguments; the whole log is {kept}"
     )
     assert "second" in kept.read_text()
@@ -487,3 +493,99 @@ def test_dnf_goes_back(host: Host) -> None:
     assert [] != [call for call in host.calls("dnf") if call.endswith("history rollback 7")]
     assert done.stdout.splitlines()[-1].endswith(". The host's packages are those of before.")
     assert not host.marker.exists()
+
+
+FOLLOWER = "linux-modules-nvidia-580-server-open-generic"
+EXACT = f"linux-modules-nvidia-580-server-open-{UBUNTU_24.kernel}"
+BESIDE = ["nvidia-headless-no-dkms-580-server-open", "nvidia-utils-580-server"]
+
+
+def appears(host: Host) -> str:
+    """What a stand-in of apt-get does so that the module is there once its package is installed."""
+    module = host.folder / f"lib/modules/{UBUNTU_24.kernel}/kernel/nvidia-580srv-open/nvidia.ko"
+    really = '*" -s "*|*--download-only*) ;;'
+    return f'case "$*" in {really} *" install "*{EXACT}*) mkdir -p {module.parent}; : > {module} ;; esac'
+
+
+@pytest.fixture
+def ubuntu(host: Host) -> Host:
+    """A bare Ubuntu 24.04 without DKMS, where a module appears once its package is installed."""
+    host.tool("uname", f"echo {UBUNTU_24.kernel}")
+    host.tool("dkms", "exit 127")
+    host.tool("apt-get", appears(host))
+    return host
+
+
+def installed(host: Host) -> list[list[str]]:
+    """Packages of each installation that was neither a simulation nor a download."""
+    calls = [row for row in host.calls("apt-get") if "--download-only" not in row and " -s " not in row]
+    return [[w for w in row.partition(" install ")[2].split() if w[0] != "-"] for row in calls if " install " in row]
+
+
+def test_signed_modules_are_not_built(ubuntu: Host) -> None:
+    """Ubuntu's signed modules come for the running kernel and for the next ones, and nobody asks DKMS for them."""
+    done = ubuntu.run(script_of(CASES["ubuntu-24.04"]))
+
+    assert (0, "") == (done.returncode, done.stderr)
+    assert [[*BESIDE, FOLLOWER, EXACT]] == installed(ubuntu)
+    assert [] == ubuntu.calls("dkms ")
+    assert "no reboot is needed" == done.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize("fails", ["-s", "--download-only"])
+def test_metapackage_that_cannot_be_had(ubuntu: Host, fails: str) -> None:
+    """A metapackage that does not fit, or that a mirror names and does not have, does not stop the running kernel's."""
+    ubuntu.tool("apt-get", f'case "$*" in *" {fails} "*{FOLLOWER}*) exit 100 ;; esac\n{appears(ubuntu)}')
+    done = ubuntu.run(script_of(CASES["ubuntu-24.04"]))
+
+    assert (0, "") == (done.returncode, done.stderr)
+    assert [[*BESIDE, EXACT]] == installed(ubuntu)
+
+
+def test_signed_modules_that_nobody_has(ubuntu: Host) -> None:
+    """Where nothing can be fetched, nothing is installed, and one sentence says so."""
+    ubuntu.tool("apt-get", 'case "$*" in *--download-only*) exit 100 ;; esac')
+    done = ubuntu.run(script_of(CASES["ubuntu-24.04"]))
+
+    assert (1, []) == (done.returncode, installed(ubuntu))
+    assert (
+        f"{NAME}: the driver's packages and the signed modules for kernel {UBUNTU_24.kernel} do not fit this host or "
+        "cannot be fetched; "
+    ) in done.stdout.splitlines()[-1]
+    assert not ubuntu.marker.exists()
+
+
+def test_a_kernel_that_comes_along_is_whole(ubuntu: Host) -> None:
+    """A newer kernel that the metapackage brings gets its extra drivers, if the running one has them."""
+    comes = "echo 'Inst linux-image-6.8.0-99-generic (6.8.0-99.99 x)'"
+    ubuntu.tool("apt-get", f'case "$*" in *" -s "*{FOLLOWER}*) {comes} ;; esac\n{appears(ubuntu)}')
+    ubuntu.run(script_of(CASES["ubuntu-24.04"]))
+
+    assert [[*BESIDE, FOLLOWER, EXACT, "linux-modules-extra-6.8.0-99-generic"]] == installed(ubuntu)
+
+
+def test_a_newer_kernel_without_a_signed_module(ubuntu: Host) -> None:
+    """If the next boot takes a kernel that has no signed module, the run says so instead of calling it done."""
+    (ubuntu.folder / "lib/modules/6.8.0-99-generic").mkdir()
+    (ubuntu.folder / "boot/vmlinuz-6.8.0-99-generic").touch()
+    done = ubuntu.run(script_of(CASES["ubuntu-24.04"]))
+
+    assert 1 == done.returncode
+    assert (
+        f"{NAME}: kernel 6.8.0-99-generic is installed, the next boot takes it, and the archive has no "
+        "linux-modules-nvidia-580-server-open-6.8.0-99-generic that can be installed: it would have no driver."
+    ) in done.stdout.splitlines()[-1]
+
+
+def test_ubuntus_persistence_daemon(ubuntu: Host) -> None:
+    """Ubuntu's unit, which starts the daemon with persistence off and cannot be enabled, gets what it lacks."""
+    folder = ubuntu.folder / "usr/lib/systemd/system"
+    folder.mkdir(parents=True)
+    start = "ExecStart=/usr/bin/nvidia-persistenced --user nvidia-persistenced"
+    (folder / "nvidia-persistenced.service").write_text(f"[Service]\n{start} --no-persistence-mode --verbose\n")
+    ubuntu.run(script_of(CASES["ubuntu-24.04"]))
+
+    own = (ubuntu.folder / "etc/systemd/system/nvidia-persistenced.service.d/hermeion.conf").read_text()
+    expected = ["[Unit]", "StopWhenUnneeded=no", "[Service]", "ExecStart=", f"{start} --verbose"]
+    assert [*expected, "[Install]", "WantedBy=multi-user.target"] == own.splitlines()[1:]
+    assert "systemctl enable --quiet --no-reload nvidia-persistenced" in ubuntu.calls("systemctl")

@@ -89,6 +89,38 @@ def alone(version: str, *remarks: str) -> DriverPlan:
         (
             {
                 "driver": "580.178.04",
+                "packages": NVIDIA_DRIVER,
+                "files": GUARDED,
+                "driver_rows": [
+                    *driver_section("580.178.04", KERNEL)[:-1],
+                    "unit=nvidia-persistenced static inactive",
+                ],
+            },
+            alone(
+                "580.178.04",
+                "the persistence daemon does not run: GPUs start anew for each program, and lose their power limits "
+                "(nvidia-smi -pm 1, until the next boot)",
+            ),
+        ),
+        (
+            {
+                "driver": "580.178.04",
+                "packages": NVIDIA_DRIVER,
+                "files": GUARDED,
+                "driver_rows": [
+                    *driver_section("580.178.04", KERNEL)[:-1],
+                    "unit=nvidia-persistenced enabled failed",
+                ],
+            },
+            alone(
+                "580.178.04",
+                "the persistence daemon does not run: GPUs start anew for each program, and lose their power limits "
+                "(systemctl status nvidia-persistenced tells why)",
+            ),
+        ),
+        (
+            {
+                "driver": "580.178.04",
                 "driver_rows": [*driver_section("580.178.04", KERNEL), "run_file=/usr/bin/nvidia-uninstall"],
             },
             alone("580.178.04"),
@@ -231,9 +263,9 @@ def test_installed(answers: dict[str, Any], spec: dict[str, Any], expected: Driv
             {},
             DriverPlan(
                 action="reboot",
-                reason=f"driver 580.95.05 is installed and not loaded: {RC_9}",
+                reason=f"driver 580.95.05 is installed and not loaded: {RC_9[:-1]}",
                 version="580.95.05",
-                reboot=f"driver 580.95.05 is installed and not loaded: {RC_9}",
+                reboot=f"driver 580.95.05 is installed and not loaded: {RC_9[:-1]}",
             ),
         ),
         (

@@ -35,8 +35,8 @@ CUDA = "vllm/vllm-openai:v0.33.0 needs CUDA 13.0 (driver 580 or newer)"
         ),
         (
             {**BARE, "gpus": (), "platform": ["/dev/dxg"]},
-            "this is WSL (/dev/dxg), whose driver is that of Windows, and no driver answers here. Install NVIDIA's "
-            "driver on Windows, then run again.",
+            "this is WSL (/dev/dxg), whose driver is that of Windows, and no GPU is on the PCI bus here: nothing can be "
+            "planned on it. Take the host out of the inventory.",
         ),
         (
             {**BARE, "guest": "lxc"},
@@ -141,6 +141,14 @@ CUDA = "vllm/vllm-openai:v0.33.0 needs CUDA 13.0 (driver 580 or newer)"
             "dpkg left grub-pc iF half-configured, and every apt call fails until that is repaired: dpkg "
             "--configure -a, "
             "or apt-get purge grub-pc; then run again.",
+        ),
+        (
+            {
+                "broken": ["linux-headers-6.8.0-85-generic iF"],
+                "packages": {"nvidia-headless-no-dkms-580-server-open": "580.178.04-0ubuntu0.24.04.1"},
+            },
+            "dpkg left linux-headers-6.8.0-85-generic iF half-configured, and every apt call fails until that is "
+            "repaired: dpkg --configure -a, or apt-get purge linux-headers-6.8.0-85-generic; then run again.",
         ),
         (
             {"broken": ["nvidia-kernel-open-dkms iF"]},

@@ -192,3 +192,11 @@ def test_poll(tmp_path: Path, state: str, status: str | None, ended: str) -> Non
     script = fake_systemctl(tmp_path, state) + poll_script("j", 5).replace("/run/hermeion/jobs", str(tmp_path))
 
     assert f"56789\nabc\n@=14 {ended}\n" == run(script, tmp_path).stdout
+
+
+def test_error_in_one_sentence() -> None:
+    """A script that knows why it failed says it in a line of its own."""
+    log = JobLog()
+    log.feed(["(Reading database ... \r(Reading database ... 5%", "E: apt", "##error no room", "", "@=40 1"])
+
+    assert ("no room", ["E: apt"]) == (log.error, list(log.tail))

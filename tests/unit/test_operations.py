@@ -72,6 +72,8 @@ def poll(text: str, size: int, status: str = "") -> Answer:
         (poll("", 8, "0"), None),
         (poll("no space\n", 17, "1"), "gpu-1: weights failed:\nbegin\nno space"),
         (poll("", 8, "killed"), "gpu-1: weights: the job was killed. Run again."),
+        (poll("##error no room\n", 17, "1"), "gpu-1: weights: no room"),
+        (poll("##error gpu-1: no headers.\n", 17, "1"), "gpu-1: no headers."),
     ],
 )
 def test_job_ends(stage: Stage, last: Answer, message: str | None) -> None:

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
+from hermeion.runtime.toolkit import old_lists
 from hermeion.scripts import keys as known
 from hermeion.scripts.apt import apt_options
 from hermeion.scripts.components import debian_components
 from hermeion.scripts.repositories import (
     KEYRING_SHA256,
-    contradicting_lists,
     docker_repository,
     epel_repository,
     nvidia_repository,
@@ -92,9 +92,12 @@ def test_epel_gives_dkms_alone() -> None:
 def test_old_lists_are_named() -> None:
     """Lists of older guides that apt would refuse beside ours are named once each; others are not."""
     folder = "/etc/apt/sources.list.d"
-    rows = [f"{folder}/{name}: deb x" for name in ("nvidia-docker.list", "libnvidia-container.list", "cuda.list")]
+    rows = [
+        f"{folder}/{name}: deb https://nvidia.github.io/x"
+        for name in ("nvidia-docker.list", "libnvidia-container.list", "cuda.list")
+    ]
 
-    assert (f"{folder}/libnvidia-container.list", f"{folder}/nvidia-docker.list") == contradicting_lists(
+    assert (f"{folder}/nvidia-docker.list", f"{folder}/libnvidia-container.list") == old_lists(
         make_probe(repositories=[*rows, rows[0]])
     )
 

@@ -1,5 +1,5 @@
-# Driver and toolkit are there, and no CDI specification: the units that make it are disabled.
-# from: toolkit
+# Driver, toolkit and Docker are there, and no CDI specification: the units that make it are disabled.
+# from: ready
 
 enter() {
     systemctl disable --now --quiet nvidia-cdi-refresh.path nvidia-cdi-refresh.service

@@ -1,5 +1,5 @@
 # A hand-made /etc/cdi/nvidia.yaml of another driver names the same devices as the automatic one.
-# from: toolkit
+# from: ready
 
 enter() {
     mkdir -p /etc/cdi

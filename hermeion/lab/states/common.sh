@@ -145,6 +145,11 @@ remove_docker() {
     apt autoremove --purge
     rm -rf /etc/docker /var/lib/docker/* /var/lib/containerd
 }
+docker_settings() {  # the whole of daemon.json; nothing: no such file. Docker restarts
+    mkdir -p /etc/docker
+    if [ -n "$1" ]; then printf '%s\n' "$1" > /etc/docker/daemon.json; else rm -f /etc/docker/daemon.json; fi
+    systemctl restart docker.service
+}
 tiny_image() {  # site/worker:1, which sleeps: this host's own sleep with the libraries it needs, so no network
     files=$(ldd /bin/sleep | grep -o '/[^ ]*' | sed 's|^/||')
     # shellcheck disable=SC2086  # a list of paths without spaces
@@ -153,7 +158,7 @@ tiny_image() {  # site/worker:1, which sleeps: this host's own sleep with the li
 install_toolkit() {
     debian_lists
     site_repository
-    apt install --no-install-recommends "nvidia-container-toolkit=$1-1" "nvidia-container-toolkit-base=$1-1" \
+    apt install --no-install-recommends --allow-downgrades "nvidia-container-toolkit=$1-1" "nvidia-container-toolkit-base=$1-1" \
         "libnvidia-container-tools=$1-1" "libnvidia-container1=$1-1"
 }
 remove_toolkit() {

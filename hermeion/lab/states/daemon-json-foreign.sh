@@ -1,19 +1,13 @@
 # daemon.json has keys of somebody else's that must stay: log options, features, live-restore.
-# from: docker
+# from: ready
 
 enter() {
-    cat > /etc/docker/daemon.json <<'END'
-{
+    docker_settings '{
   "log-driver": "json-file",
   "log-opts": {"max-size": "50m", "max-file": "3"},
   "live-restore": true,
   "features": {"containerd-snapshotter": false}
-}
-END
-    systemctl restart docker.service
+}'
 }
 
-leave() {
-    rm -f /etc/docker/daemon.json
-    systemctl restart docker.service
-}
+leave() { docker_settings '{"features": {"cdi": true}}'; }

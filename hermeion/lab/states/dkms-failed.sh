@@ -1,7 +1,8 @@
 # The build of driver 570.211.01 has failed and left its package half-configured: every apt call ends with 100.
-# from: dkms-fails
+# keep: yes
 
 enter() {
+    knob dkms-fails 570.211.01
     if install_driver 570.211.01; then
         echo "the build did not fail" >&2
         exit 1
@@ -10,4 +11,7 @@ enter() {
     dpkg-query -W -f '${db:Status-Abbrev}\n' nvidia-kernel-open-dkms | grep -q iF
 }
 
-leave() { remove_driver; }
+leave() {
+    remove_driver
+    no_knob dkms-fails
+}

@@ -1,4 +1,4 @@
-# The next build of a kernel module fails, as 550's open module does on newer Debian kernels.
+# Every build of a kernel module fails, as 550's open module does on newer Debian kernels.
 
 enter() { knob dkms-fails; }
 

@@ -1,5 +1,6 @@
 # Debian 12's own Docker 20.10 runs, which knows no CDI.
 # suite: bookworm
+# keep: yes
 
 enter() {
     debian_lists

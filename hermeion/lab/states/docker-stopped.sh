@@ -1,5 +1,5 @@
 # Docker is installed, stopped and disabled.
-# from: docker
+# from: ready
 
 enter() { systemctl disable --now --quiet docker.service docker.socket; }
 

@@ -1,5 +1,5 @@
 # Docker runs, and docker compose does not exist.
-# from: docker
+# from: ready
 
 enter() { apt purge docker-compose; }
 

@@ -1,5 +1,6 @@
 # Driver 570.211.01 is healthy, and its branch gets no fixes any more.
 # reboot: yes
+# keep: yes
 
 enter() {
     install_driver 570.211.01

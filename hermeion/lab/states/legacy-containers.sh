@@ -1,15 +1,14 @@
-# A container runs with the old runtime named nvidia, which loses its GPUs at a daemon-reload.
-# from: driver
+# A container runs with the old runtime named nvidia, which loses its GPUs at a daemon-reload; CDI is off.
+# from: ready
 
 enter() {
-    install_docker
-    printf '{"runtimes": {"nvidia": {"path": "runc", "runtimeArgs": []}}}\n' > /etc/docker/daemon.json
-    systemctl restart docker.service
+    docker_settings '{"runtimes": {"nvidia": {"args": [], "path": "nvidia-container-runtime"}}}'
     tiny_image
     docker run -d --name site-llm --runtime nvidia -e NVIDIA_VISIBLE_DEVICES=all site/worker:1 > /dev/null
 }
 
 leave() {
     docker rm -f site-llm > /dev/null
-    remove_docker
+    docker image rm site/worker:1 > /dev/null
+    docker_settings '{"features": {"cdi": true}}'
 }

@@ -1,12 +1,18 @@
-# Two old source lists of the toolkit name different keys for one repository: every apt call fails.
+# Two old source lists of the toolkit name different keys for one repository: every apt call fails. No toolkit.
+# from: ready
 
 enter() {
-    cat > /etc/apt/sources.list.d/libnvidia-container.list <<'END'
+    remove_toolkit
+    cat > /etc/apt/sources.list.d/libnvidia-container.list <<'LIST'
 deb [signed-by=/usr/share/keyrings/nvidia-container-toolkit-keyring.gpg] https://nvidia.github.io/libnvidia-container/stable/deb/amd64 /
-END
-    cat > /etc/apt/sources.list.d/nvidia-docker.list <<'END'
+LIST
+    cat > /etc/apt/sources.list.d/nvidia-docker.list <<'LIST'
 deb [signed-by=/usr/share/keyrings/nvidia-docker.gpg] https://nvidia.github.io/libnvidia-container/stable/deb/amd64 /
-END
+LIST
 }
 
-leave() { rm -f /etc/apt/sources.list.d/libnvidia-container.list /etc/apt/sources.list.d/nvidia-docker.list; }
+leave() {
+    rm -f /etc/apt/sources.list.d/libnvidia-container.list /etc/apt/sources.list.d/nvidia-docker.list
+    install_toolkit 1.20.0
+    forget_site_repository
+}

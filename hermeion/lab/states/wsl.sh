@@ -1,4 +1,4 @@
-# The host is WSL2: /dev/dxg is there, and Windows has the driver.
+# The host is WSL2: /dev/dxg is there, no GPU is on the PCI bus, and Windows has the driver.
 # gpus: none
 
 enter() {
@@ -6,6 +6,10 @@ enter() {
     printf 'c /dev/dxg 0666 root root - 1:3\n' > /etc/tmpfiles.d/site-wsl.conf
     systemd-tmpfiles --create /etc/tmpfiles.d/site-wsl.conf
     mkdir -p /usr/lib/wsl/lib
+    knob virt wsl  # systemd counts it among containers
 }
 
-leave() { rm -rf /etc/tmpfiles.d/site-wsl.conf /dev/dxg /usr/lib/wsl; }
+leave() {
+    rm -rf /etc/tmpfiles.d/site-wsl.conf /dev/dxg /usr/lib/wsl
+    no_knob virt
+}

@@ -1,6 +1,10 @@
 set -eu
 host=gpu-1
-fail() { echo "$host: $1"; rm -f /var/lib/hermeion/driver-transaction; exit 1; }
+fail() { # $1 = a sentence, which is enough for a person unless it points at the lines before it
+  case $1 in *"own line"*) echo "$host: $1" ;; *) echo "##error $host: $1" ;; esac
+  rm -f "$marker"; exit 1
+}
+marker=/var/lib/hermeion/driver-transaction
 put() { # $1 = path, $2 = mode, $3 = owner, $4 = content in base64
   [ -d "${1%/*}" ] || mkdir -p -m 0755 "${1%/*}"
   t=$(umask 077; mktemp "$1.XXXXXX") && printf %s "$4" | base64 -d > "$t" && chmod "$2" "$t" && chown "$3" "$t" &&
@@ -30,7 +34,7 @@ missing() { # those of the packages that are neither here nor in a repository
 }
 fetch_key() { # $1 = whose, $2 = URL, $3 = fingerprint or sha256:…, $4 = file to write
   new=$(mktemp)
-  curl -fsSL -o "$new" "$2" || { rm -f "$new"; fail "the key of $1 cannot be fetched from $2; curl's own line above says why."; }
+  curl -fsSL -o "$new" "$2" || { rm -f "$new"; fail "the key of $1 cannot be fetched from $2; curl's own line says why."; }
   case $3 in
     sha256:*) found=sha256:$(sed '/^Version/d' "$new" | sha256sum | cut -d' ' -f1) ;;
     *) home=$(mktemp -d)
@@ -120,11 +124,24 @@ undo() { # back to what was there before, which the repositories still have
   [ "$(last_transaction)" = "$was" ] || dnf history rollback "$was" || fail "$1. What was there before could not be brought back: dnf history rollback $was"
   fail "$1. The host's packages are those of before."
 }
-dnf install --allowerasing kernel-devel-6.12.0-55.el10_0.x86_64 kernel-devel-matched dkms kmod-nvidia-open-dkms nvidia-driver-cuda nvidia-persistenced $more || undo "dnf could not install the driver; its own lines above say why"
+dnf install --allowerasing kernel-devel-6.12.0-55.el10_0.x86_64 kernel-devel-matched dkms kmod-nvidia-open-dkms nvidia-driver-cuda nvidia-persistenced $more || undo "dnf could not install the driver; its own lines say why"
 why=$(check_builds) || undo "$why"
 if [ -d /sys/module/nouveau ] && ! grep -rqs --exclude=hermeion-nouveau.conf '^blacklist nouveau' /etc/modprobe.d /usr/lib/modprobe.d /lib/modprobe.d; then
   printf 'blacklist nouveau\noptions nouveau modeset=0\n' > /etc/modprobe.d/hermeion-nouveau.conf
   if command -v update-initramfs >/dev/null; then update-initramfs -u -k all; else command dracut --force --regenerate-all; fi
+fi
+unit=/usr/lib/systemd/system/nvidia-persistenced.service
+[ -e "$unit" ] || unit=/lib/systemd/system/nvidia-persistenced.service
+if grep -qs -e ' --no-persistence-mode' "$unit"; then
+  own=/etc/systemd/system/nvidia-persistenced.service.d
+  mkdir -p "$own"
+  {
+    echo "# Ubuntu's unit starts with persistence off, stops when nobody needs it, and cannot be enabled."
+    printf '[Unit]\nStopWhenUnneeded=no\n[Service]\nExecStart=\n'
+    sed -n 's/^\(ExecStart=.*\) --no-persistence-mode/\1/p' "$unit"
+    printf '[Install]\nWantedBy=multi-user.target\n'
+  } > "$own/.hermeion.conf"
+  mv -f "$own/.hermeion.conf" "$own/hermeion.conf"
 fi
 systemctl enable --quiet --no-reload nvidia-persistenced
 rm -f /var/lib/hermeion/driver-transaction

@@ -1,6 +1,10 @@
 set -eu
 host=gpu-1
-fail() { echo "$host: $1"; rm -f /var/lib/hermeion/driver-transaction; exit 1; }
+fail() { # $1 = a sentence, which is enough for a person unless it points at the lines before it
+  case $1 in *"own line"*) echo "$host: $1" ;; *) echo "##error $host: $1" ;; esac
+  rm -f "$marker"; exit 1
+}
+marker=/var/lib/hermeion/driver-transaction
 put() { # $1 = path, $2 = mode, $3 = owner, $4 = content in base64
   [ -d "${1%/*}" ] || mkdir -p -m 0755 "${1%/*}"
   t=$(umask 077; mktemp "$1.XXXXXX") && printf %s "$4" | base64 -d > "$t" && chmod "$2" "$t" && chown "$3" "$t" &&
@@ -8,7 +12,7 @@ put() { # $1 = path, $2 = mode, $3 = owner, $4 = content in base64
 }
 put /var/lib/hermeion/driver-transaction 0644 root:root …
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C NEEDRESTART_MODE=l APT_LISTCHANGES_FRONTEND=none
-type fail >/dev/null 2>&1 || fail() { echo "$1"; exit 1; }
+type fail >/dev/null 2>&1 || fail() { echo "##error $1"; exit 1; }
 lock_holder() { # "PID, name" of a process that has one of the package managers' locks open
   [ -e /var/lib/dpkg/lock-frontend ] || return 1
   holder=$(find /proc/[0-9]*/fd \( -lname /var/lib/dpkg/lock-frontend -o -lname /var/lib/dpkg/lock \
@@ -45,7 +49,7 @@ missing() { # those of the packages (name or name=version) that no source has
 }
 fetch_key() { # $1 = whose, $2 = URL, $3 = fingerprint or sha256:…, $4 = file to write
   new=$(mktemp)
-  curl -fsSL -o "$new" "$2" || { rm -f "$new"; fail "the key of $1 cannot be fetched from $2; curl's own line above says why."; }
+  curl -fsSL -o "$new" "$2" || { rm -f "$new"; fail "the key of $1 cannot be fetched from $2; curl's own line says why."; }
   case $3 in
     sha256:*) found=sha256:$(sed '/^Version/d' "$new" | sha256sum | cut -d' ' -f1) ;;
     *) home=$(mktemp -d)
@@ -94,9 +98,9 @@ flavour=$(uname -r | sed 's/^[0-9][^-]*-//; s/^[0-9]*-//')
 newest_of() { # $1 = beginning of a package's name: the newest one of this kernel's flavour that a source has
   apt_index search --names-only "^$1[0-9].*-$flavour\$" 2>/dev/null | cut -d' ' -f1 | sort -V | tail -n 1
 }
-check_kernel_package() { # $1 = package for exactly the running kernel, $2 = beginning of such names
+check_headers() { # $1 = package with the headers of exactly the running kernel
   [ -n "$(missing "$1")" ] || return 0
-  newest=$(newest_of "$2")
+  newest=$(newest_of linux-headers-)
   fail "the running kernel $(uname -r) has no $1 in the archive any more (newest: ${newest:-none}). Reboot into the newest kernel (apt-get install linux-image-$flavour), then run again. Nothing was installed."
 }
 newest_kernel() { # the kernel that the next boot takes
@@ -132,7 +136,7 @@ rm -f /etc/apt/sources.list.d/hermeion-nvidia.sources /etc/apt/apt.conf.d/50herm
 if ! has_source developer.download.nvidia.com/compute/cuda/repos/debian13/x86_64/; then
   need curl ca-certificates
   package=$(mktemp)
-  curl -fsSL -o "$package" https://developer.download.nvidia.com/compute/cuda/repos/debian13/x86_64/cuda-keyring_1.1-1_all.deb || fail "NVIDIA's repository is not reached; curl's own line above says why. A site without internet names a mirror in hermes_mirrors/apt/nvidia."
+  curl -fsSL -o "$package" https://developer.download.nvidia.com/compute/cuda/repos/debian13/x86_64/cuda-keyring_1.1-1_all.deb || fail "NVIDIA's repository is not reached; curl's own line says why. A site without internet names a mirror in hermes_mirrors/apt/nvidia."
   if ! echo "dd28f1f6ba0038180d6b23f846cefca1e3de4c9327751665241370bacea452a1  $package" | sha256sum -c --status; then
     rm -f "$package"; fail "NVIDIA changed the package cuda-keyring_1.1-1_all.deb: its SHA-256 is not dd28f1f6ba0038180d6b23f846cefca1e3de4c9327751665241370bacea452a1. Nothing was trusted."
   fi
@@ -145,7 +149,7 @@ put() { # $1 = path, $2 = mode, $3 = owner, $4 = content in base64
 }
 put /etc/apt/apt.conf.d/51hermeion-nvidia 0644 root:root …
 apt update
-[ -e "/lib/modules/$(uname -r)/build/Makefile" ] || check_kernel_package linux-headers-6.12.48+deb13-amd64 linux-headers-
+[ -e "/lib/modules/$(uname -r)/build/Makefile" ] || check_headers linux-headers-6.12.48+deb13-amd64
 none=$(missing nvidia-driver-pinning-580 nvidia-kernel-open-dkms nvidia-driver-cuda nvidia-persistenced | tr '\n' ' ')
 [ -z "$none" ] || fail "no source of packages on this host has ${none% }. Nothing was installed."
 apt install -y --no-install-recommends nvidia-driver-pinning-580
@@ -164,24 +168,37 @@ fi
 # shellcheck disable=SC2086 # words
 if ! said=$(apt -s install -y --no-install-recommends "$@" $headers 2>&1); then
   printf '%s\n' "$said" | grep -v '^[dp][lm]status:' | tail -n 12
-  fail "the driver's packages do not fit this host's; apt's own lines above say why. Nothing was installed."
+  fail "the driver's packages do not fit this host's; apt's own lines say why. Nothing was installed."
 fi
 # shellcheck disable=SC2086 # words
 if ! apt install -y --no-install-recommends "$@" $headers; then
-  why=$(check_builds) && why="apt could not install the driver; its own lines above say why"
+  why=$(check_builds) && why="apt could not install the driver; its own lines say why"
   give_up "$why"
 fi
 why=$(check_builds) || {
   # The packages are whole, the module is not: what builds it goes, or every later build would fail with it.
   echo "##note cleaning up"
   # shellcheck disable=SC2046 # words
-  apt purge -y $(dpkg-query -W -f '${db:Status-Abbrev} ${Package}\n' | awk '$1 == "ii" && $2 ~ /^nvidia.*dkms/ { print $2 }')
+  apt purge -y $(dpkg-query -W -f '${db:Status-Abbrev} ${Package}\n' | awk '$1 == "ii" && $2 ~ /^nvidia.*dkms/ && $2 !~ /no-dkms/ { print $2 }')
   clean
   fail "$why. The packages that build it were purged."
 }
 if [ -d /sys/module/nouveau ] && ! grep -rqs --exclude=hermeion-nouveau.conf '^blacklist nouveau' /etc/modprobe.d /usr/lib/modprobe.d /lib/modprobe.d; then
   printf 'blacklist nouveau\noptions nouveau modeset=0\n' > /etc/modprobe.d/hermeion-nouveau.conf
   if command -v update-initramfs >/dev/null; then update-initramfs -u -k all; else command dracut --force --regenerate-all; fi
+fi
+unit=/usr/lib/systemd/system/nvidia-persistenced.service
+[ -e "$unit" ] || unit=/lib/systemd/system/nvidia-persistenced.service
+if grep -qs -e ' --no-persistence-mode' "$unit"; then
+  own=/etc/systemd/system/nvidia-persistenced.service.d
+  mkdir -p "$own"
+  {
+    echo "# Ubuntu's unit starts with persistence off, stops when nobody needs it, and cannot be enabled."
+    printf '[Unit]\nStopWhenUnneeded=no\n[Service]\nExecStart=\n'
+    sed -n 's/^\(ExecStart=.*\) --no-persistence-mode/\1/p' "$unit"
+    printf '[Install]\nWantedBy=multi-user.target\n'
+  } > "$own/.hermeion.conf"
+  mv -f "$own/.hermeion.conf" "$own/hermeion.conf"
 fi
 systemctl enable --quiet --no-reload nvidia-persistenced
 rm -f /var/lib/hermeion/driver-transaction

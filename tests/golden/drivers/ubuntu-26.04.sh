@@ -1,6 +1,10 @@
 set -eu
 host=gpu-1
-fail() { echo "$host: $1"; rm -f /var/lib/hermeion/driver-transaction; exit 1; }
+fail() { # $1 = a sentence, which is enough for a person unless it points at the lines before it
+  case $1 in *"own line"*) echo "$host: $1" ;; *) echo "##error $host: $1" ;; esac
+  rm -f "$marker"; exit 1
+}
+marker=/var/lib/hermeion/driver-transaction
 put() { # $1 = path, $2 = mode, $3 = owner, $4 = content in base64
   [ -d "${1%/*}" ] || mkdir -p -m 0755 "${1%/*}"
   t=$(umask 077; mktemp "$1.XXXXXX") && printf %s "$4" | base64 -d > "$t" && chmod "$2" "$t" && chown "$3" "$t" &&
@@ -8,7 +12,7 @@ put() { # $1 = path, $2 = mode, $3 = owner, $4 = content in base64
 }
 put /var/lib/hermeion/driver-transaction 0644 root:root …
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C NEEDRESTART_MODE=l APT_LISTCHANGES_FRONTEND=none
-type fail >/dev/null 2>&1 || fail() { echo "$1"; exit 1; }
+type fail >/dev/null 2>&1 || fail() { echo "##error $1"; exit 1; }
 lock_holder() { # "PID, name" of a process that has one of the package managers' locks open
   [ -e /var/lib/dpkg/lock-frontend ] || return 1
   holder=$(find /proc/[0-9]*/fd \( -lname /var/lib/dpkg/lock-frontend -o -lname /var/lib/dpkg/lock \
@@ -45,7 +49,7 @@ missing() { # those of the packages (name or name=version) that no source has
 }
 fetch_key() { # $1 = whose, $2 = URL, $3 = fingerprint or sha256:…, $4 = file to write
   new=$(mktemp)
-  curl -fsSL -o "$new" "$2" || { rm -f "$new"; fail "the key of $1 cannot be fetched from $2; curl's own line above says why."; }
+  curl -fsSL -o "$new" "$2" || { rm -f "$new"; fail "the key of $1 cannot be fetched from $2; curl's own line says why."; }
   case $3 in
     sha256:*) found=sha256:$(sed '/^Version/d' "$new" | sha256sum | cut -d' ' -f1) ;;
     *) home=$(mktemp -d)
@@ -94,11 +98,22 @@ flavour=$(uname -r | sed 's/^[0-9][^-]*-//; s/^[0-9]*-//')
 newest_of() { # $1 = beginning of a package's name: the newest one of this kernel's flavour that a source has
   apt_index search --names-only "^$1[0-9].*-$flavour\$" 2>/dev/null | cut -d' ' -f1 | sort -V | tail -n 1
 }
-check_kernel_package() { # $1 = package for exactly the running kernel, $2 = beginning of such names
+check_headers() { # $1 = package with the headers of exactly the running kernel
   [ -n "$(missing "$1")" ] || return 0
-  newest=$(newest_of "$2")
+  newest=$(newest_of linux-headers-)
   fail "the running kernel $(uname -r) has no $1 in the archive any more (newest: ${newest:-none}). Reboot into the newest kernel (apt-get install linux-image-$flavour), then run again. Nothing was installed."
 }
+put() { # $1 = path, $2 = mode, $3 = owner, $4 = content in base64
+  [ -d "${1%/*}" ] || mkdir -p -m 0755 "${1%/*}"
+  t=$(umask 077; mktemp "$1.XXXXXX") && printf %s "$4" | base64 -d > "$t" && chmod "$2" "$t" && chown "$3" "$t" &&
+    sync "$t" && mv -fT "$t" "$1" || { rm -f "$t"; return 1; }
+}
+put /etc/apt/apt.conf.d/51hermeion-nvidia 0644 root:root …
+apt update
+none=$(missing linux-modules-nvidia-580-server-open-generic nvidia-headless-no-dkms-580-server-open nvidia-utils-580-server | tr '\n' ' ')
+[ -z "$none" ] || fail "no source of packages on this host has ${none% }. Nothing was installed."
+follower=linux-modules-nvidia-580-server-open-generic
+prefix=linux-modules-nvidia-580-server-open-
 newest_kernel() { # the kernel that the next boot takes
   {
     uname -r
@@ -108,64 +123,62 @@ newest_kernel() { # the kernel that the next boot takes
     done
   } | sort -V | tail -n 1
 }
-kernels() { # the running one and the newest one, if modules can be built for it
-  uname -r
-  newest=$(newest_kernel)
-  if [ "$newest" != "$(uname -r)" ] && [ -e "/lib/modules/$newest/build/Makefile" ]; then echo "$newest"; fi
-}
-built_for() { dkms status -k "$1" 2>/dev/null | grep -q '^nvidia[^:]*: installed'; }
-why_not_built() { # $1 = folder with DKMS's builds, $2 = kernel; keeps the log, whose place a purge takes away
-  log=/var/log/hermeion/make-$2.log
-  mkdir -p /var/log/hermeion
-  # shellcheck disable=SC2012 # names without spaces, and the newest first
-  made=$(ls -t "$1"/nvidia*/*/build/make.log "$1"/nvidia*/*/"$2"/*/log/make.log 2>/dev/null | head -n 1)
-  [ -z "$made" ] || cp "$made" "$log"
-  first=$(grep -m 1 'error:' "$log" 2>/dev/null || grep -m 1 -i 'error' "$log" 2>/dev/null || echo "no build was begun (dkms status: $(dkms status 2>&1 | grep '^nvidia' | head -n 1))")
-  echo "the driver's module cannot be built for kernel $2: ${first#"${first%%[! ]*}"}; the whole log is $log"
-}
-check_builds() { # fails with a sentence at the first kernel without the module
-  for kernel in $(kernels); do
-    built_for "$kernel" || { why_not_built /var/lib/dkms "$kernel"; return 1; }
+signed_kernels() { printf '%s\n' "$(uname -r)" "$(newest_kernel)" | sort -u; }
+exact_modules() { # packages for exactly the kernels that are here
+  for kernel in $(signed_kernels); do
+    [ -n "$(missing "$prefix$kernel")" ] || echo "$prefix$kernel"
   done
 }
-put() { # $1 = path, $2 = mode, $3 = owner, $4 = content in base64
-  [ -d "${1%/*}" ] || mkdir -p -m 0755 "${1%/*}"
-  t=$(umask 077; mktemp "$1.XXXXXX") && printf %s "$4" | base64 -d > "$t" && chmod "$2" "$t" && chown "$3" "$t" &&
-    sync "$t" && mv -fT "$t" "$1" || { rm -f "$t"; return 1; }
+extra_modules() { # part of a kernel's drivers is in a package of its own: a kernel that comes along gets it if the running one has it
+  dpkg-query -W "linux-modules-extra-$(uname -r)" >/dev/null 2>&1 || return 0
+  for kernel in $(printf '%s\n' "$said" | sed -n 's/^Inst linux-image-\(unsigned-\)\{0,1\}\([0-9][^ ]*\) .*/\2/p'); do
+    [ -n "$(missing "linux-modules-extra-$kernel")" ] || echo "linux-modules-extra-$kernel"
+  done
 }
-put /etc/apt/apt.conf.d/51hermeion-nvidia 0644 root:root …
-apt update
-check_kernel_package linux-modules-nvidia-580-server-open-7.0.0-14-generic linux-modules-nvidia-580-server-open-
-none=$(missing linux-modules-nvidia-580-server-open-7.0.0-14-generic nvidia-headless-no-dkms-580-server-open nvidia-utils-580-server | tr '\n' ' ')
-[ -z "$none" ] || fail "no source of packages on this host has ${none% }. Nothing was installed."
-set -- linux-modules-nvidia-580-server-open-7.0.0-14-generic nvidia-headless-no-dkms-580-server-open nvidia-utils-580-server
+choose_signed() { # $@ = the other packages; sets modules to what fits them, and fetches it all
+  exact=$(exact_modules | tr '\n' ' ')
+  # With both the module loads without a reboot and follows the next kernels. The second is for a mirror that names a
+  # package before it has it, the third for a kernel whose modules are older than the rest of the driver.
+  for modules in "$follower $exact" "$exact" "$follower"; do
+    [ -n "$modules" ] || continue
+    # shellcheck disable=SC2086 # words
+    said=$(apt -s install -y --no-install-recommends $modules "$@" 2>&1) || continue
+    modules="$modules $(extra_modules | tr '\n' ' ')"
+    # shellcheck disable=SC2086 # words
+    if apt install -y --no-install-recommends --download-only $modules "$@"; then return 0; fi
+    said=
+  done
+  return 1
+}
+set -- nvidia-headless-no-dkms-580-server-open nvidia-utils-580-server
 headers=
-newest=$(newest_kernel)
-if [ "$newest" != "$(uname -r)" ] && [ ! -e "/lib/modules/$newest/build/Makefile" ]; then
-  if [ -z "$(missing "linux-headers-$newest")" ]; then headers="$headers linux-headers-$newest"
-  else echo "kernel $newest is installed, the next boot takes it, and no source has linux-headers-$newest: it will have no driver"; fi
-fi
-# shellcheck disable=SC2086 # words
-if ! said=$(apt -s install -y --no-install-recommends "$@" $headers 2>&1); then
+if ! choose_signed "$@"; then
   printf '%s\n' "$said" | grep -v '^[dp][lm]status:' | tail -n 12
-  fail "the driver's packages do not fit this host's; apt's own lines above say why. Nothing was installed."
+  fail "the driver's packages and the signed modules for kernel $(uname -r) do not fit this host or cannot be fetched; apt's own lines say why. Nothing was installed."
 fi
+headers=$modules
 # shellcheck disable=SC2086 # words
-if ! apt install -y --no-install-recommends "$@" $headers; then
-  why=$(check_builds) && why="apt could not install the driver; its own lines above say why"
-  give_up "$why"
+apt install -y --no-install-recommends "$@" $headers || give_up "apt could not install the driver; its own lines say why"
+kernel=$(newest_kernel)
+if ! find "/lib/modules/$kernel/kernel" -name 'nvidia.ko*' 2>/dev/null | grep -q .; then
+  fail "kernel $kernel is installed, the next boot takes it, and the archive has no $prefix$kernel that can be installed: it would have no driver. Run again when the archive has it, or remove that kernel."
 fi
-why=$(check_builds) || {
-  # The packages are whole, the module is not: what builds it goes, or every later build would fail with it.
-  echo "##note cleaning up"
-  # shellcheck disable=SC2046 # words
-  apt purge -y $(dpkg-query -W -f '${db:Status-Abbrev} ${Package}\n' | awk '$1 == "ii" && $2 ~ /^nvidia.*dkms/ { print $2 }')
-  clean
-  fail "$why. The packages that build it were purged."
-}
 if [ -d /sys/module/nouveau ] && ! grep -rqs --exclude=hermeion-nouveau.conf '^blacklist nouveau' /etc/modprobe.d /usr/lib/modprobe.d /lib/modprobe.d; then
   printf 'blacklist nouveau\noptions nouveau modeset=0\n' > /etc/modprobe.d/hermeion-nouveau.conf
   if command -v update-initramfs >/dev/null; then update-initramfs -u -k all; else command dracut --force --regenerate-all; fi
+fi
+unit=/usr/lib/systemd/system/nvidia-persistenced.service
+[ -e "$unit" ] || unit=/lib/systemd/system/nvidia-persistenced.service
+if grep -qs -e ' --no-persistence-mode' "$unit"; then
+  own=/etc/systemd/system/nvidia-persistenced.service.d
+  mkdir -p "$own"
+  {
+    echo "# Ubuntu's unit starts with persistence off, stops when nobody needs it, and cannot be enabled."
+    printf '[Unit]\nStopWhenUnneeded=no\n[Service]\nExecStart=\n'
+    sed -n 's/^\(ExecStart=.*\) --no-persistence-mode/\1/p' "$unit"
+    printf '[Install]\nWantedBy=multi-user.target\n'
+  } > "$own/.hermeion.conf"
+  mv -f "$own/.hermeion.conf" "$own/hermeion.conf"
 fi
 systemctl enable --quiet --no-reload nvidia-persistenced
 rm -f /var/lib/hermeion/driver-transaction
@@ -180,7 +193,7 @@ else
 fi
 
 --- /var/lib/hermeion/driver-transaction 0644
-{"action": "install", "branch": 580, "finish": false, "flavour": "open", "packages": ["linux-modules-nvidia-580-server-open-7.0.0-14-generic", "nvidia-headless-no-dkms-580-server-open", "nvidia-utils-580-server"], "purge": [], "reason": "no driver answers", "reboot": null, "remarks": [], "source": "ubuntu", "units": ["nvidia-persistenced"], "version": null}
+{"action": "install", "branch": 580, "finish": false, "flavour": "open", "packages": ["linux-modules-nvidia-580-server-open-generic", "nvidia-headless-no-dkms-580-server-open", "nvidia-utils-580-server"], "purge": [], "reason": "no driver answers", "reboot": null, "remarks": [], "source": "ubuntu", "units": ["nvidia-persistenced"], "version": null}
 
 --- /etc/apt/apt.conf.d/51hermeion-nvidia 0644
 // A driver that is upgraded under running containers takes their GPUs away; apt upgrade by hand still does it.

@@ -19,7 +19,7 @@ from hermeion.lab.hosts import LabHost, host_in_state, parse_host
 from hermeion.lab.labfile import HostEntry
 from hermeion.lab.progress import Report
 from hermeion.lab.states.entering import bind_functions
-from hermeion.lab.states.kept import kept_state
+from hermeion.lab.states.kept import Kept, kept_of, order_of
 
 FOLDER = Path(states.__file__).parent
 NAMES = sorted(path.stem for path in FOLDER.glob("*.sh") if path.name != states.HELPERS)
@@ -52,7 +52,7 @@ def test_the_lab_has_the_states_that_hosts_are_found_in() -> None:
         "headers-present secure-boot run-file run-file-old wsl jetson dgx-os container-guest gpu-busy "
         "legacy-containers containers-running cdi-stale cdi-missing daemon-json-foreign daemon-json-broken "
         "daemon-json-runtimes docker-stopped docker-without-compose docker-old toolkit-lists toolkit-old "
-        "toolkit-mixed held-packages apt-busy fabric-manager-missing fabric-manager-mismatch reboot-required "
+        "toolkit-mixed ready held-packages apt-busy fabric-manager-missing fabric-manager-mismatch reboot-required "
         "persistence-off"
     )
     assert set() == set(wanted.split()) - set(states.read_states())
@@ -126,12 +126,12 @@ def test_a_wrong_suite_is_refused(text: str, message: str) -> None:
 
 def test_states_stand_on_each_other() -> None:
     """Entering names the uppermost state only; leaving it names what it stood on."""
-    assert ["driver", "toolkit", "cdi-stale"] == [state.name for state in states.chain_of("cdi-stale")]
+    assert ["driver", "toolkit", "ready", "cdi-stale"] == [state.name for state in states.chain_of("cdi-stale")]
     assert {"driver", "toolkit"} == states.contained_in(["toolkit"])
     assert ("cdi-stale",) == states.after_entering(("driver",), "cdi-stale")
     assert ("vfio", "gpu-lost") == states.after_entering(("vfio", "driver"), "gpu-lost")
     assert () == states.after_entering((), "bare")
-    assert ("toolkit",) == states.after_leaving(("cdi-stale",), "cdi-stale")
+    assert ("ready",) == states.after_leaving(("cdi-stale",), "cdi-stale")
     assert ("mig",) == states.after_leaving(("gpu-lost", "mig"), "gpu-lost")
     assert () == states.after_leaving(("driver",), "driver")
 
@@ -146,18 +146,53 @@ def test_a_state_that_others_stand_on_is_not_left() -> None:
     assert "the host cannot leave docker: it is in: mig." == str(caught.value)
 
 
-def test_boards_that_need_another_driver_do_not_start_from_a_kept_image() -> None:
-    """The kept driver is the open one without a fabric manager."""
+def test_boards_that_need_another_driver_have_images_of_their_own() -> None:
+    """A fabric manager beside eight boards with NVSwitches, the proprietary module before Turing; others share one."""
 
-    def kept(gpus: str, *names: str) -> str | None:
-        state = kept_state(parse_gpu_set(gpus), names)
-        return state.name if state else None
+    def kept(gpus: str, *names: str, suite: str = "trixie") -> Kept | None:
+        return kept_of(parse_gpu_set(gpus), suite, names)
 
-    assert "driver" == kept("2xRTX4090", "gpu-lost")
-    assert "docker" == kept("none", "docker-stopped")
+    assert Kept("driver", "trixie", "usual") == kept("2xRTX4090", "gpu-lost")
+    assert Kept("driver", "trixie", "usual") == kept("1xH100-SXM", "mig")
+    assert Kept("driver", "noble", "usual") == kept("1xT4", "driver", suite="noble")
+    assert Kept("driver", "trixie", "fabric") == kept("8xH100-SXM", "fabric-manager-missing")
+    assert Kept("driver-old", "trixie", "volta") == kept("1xV100-32GB", "driver-old")
+    assert Kept("docker", "trixie", "usual") == kept("none", "docker")
     assert None is kept("1xL40S")
-    assert None is kept("8xH100-SXM", "driver")
-    assert None is kept("1xV100-32GB", "driver")
+    assert None is kept("1xL40S", "nouveau")
+
+
+def test_images_have_names_of_their_own_by_suite_and_boards() -> None:
+    """Making one removes the older ones of its name only, so two suites do not take each other's away."""
+    suites, boards = ("trixie", "noble"), ("usual", "fabric")
+    names = {Kept("driver", suite, board).repository for suite in suites for board in boards}  # type: ignore[arg-type]
+    assert 4 == len(names)
+
+
+def test_images_are_made_after_what_they_are_made_from() -> None:
+    """Each once, also what nobody asked for by itself."""
+    usual = {name: Kept(name, "trixie", "usual") for name in ("driver", "toolkit", "ready", "driver-old")}
+    ordered = order_of([usual["ready"], usual["driver-old"], usual["toolkit"]])
+    assert [usual["driver"], usual["toolkit"], usual["ready"], usual["driver-old"]] == ordered
+    assert None is usual["driver-old"].below
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "cdi-missing", "cdi-stale", "containers-running", "daemon-json-broken", "daemon-json-foreign",
+        "daemon-json-runtimes", "docker-stopped", "docker-without-compose", "legacy-containers", "toolkit-lists",
+        "toolkit-mixed", "toolkit-old",
+    ],
+)  # fmt: skip
+def test_states_about_docker_and_the_toolkit_start_where_both_are_installed(name: str) -> None:
+    """So what is left to install on them is what they lack."""
+    assert Kept("ready", "trixie", "usual") == kept_of(host_in_state(name).gpus, "trixie", [name])
+
+
+def test_wsl_has_no_gpu_on_its_bus() -> None:
+    """Windows hands the GPU over by /dev/dxg."""
+    assert None is host_in_state("wsl").gpus.form
 
 
 def test_gpus_are_bound_and_their_switches_are_not(tmp_path: Path) -> None:
