@@ -140,7 +140,11 @@ def _pin(first: tuple[str, ...], packages: tuple[str, ...], branch: int | None) 
 RESTORE = """# A file that is gone does not come back with a package that is thought to be whole.
 for library in libnvidia-ml.so.1 libcuda.so.1; do
   ! ldconfig -p | grep -q "$library " || continue
-  owners=$(dpkg-query -S "*/$library*" 2>/dev/null | sed 's/: .*//' | tr -d ' ' | tr ',' '\\n' | sort -u | tr '\\n' ' ')
+  owners=
+  for package in $(dpkg-query -S "*/$library*" 2>/dev/null | sed 's/: .*//' | tr -d ' ' | tr ',' '\\n' | sort -u); do
+    # Exactly what is installed: a newer one would not be that of the loaded module.
+    owners="$owners $package=$(dpkg-query -W -f '${Version}' "$package")"
+  done
   # shellcheck disable=SC2086 # words
   [ -z "$owners" ] || apt install -y --reinstall --no-install-recommends $owners || give_up "apt could not bring $library back; its own lines say why"
 done

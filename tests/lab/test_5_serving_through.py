@@ -6,7 +6,9 @@ host asks the engine five times a second and writes down each question that was 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -15,6 +17,7 @@ from tests.lab.conftest import INVENTORY, Lab
 
 HOST = "gpu-1"
 LIBRARY = "/usr/lib/x86_64-linux-gnu/libnvidia-ml.so"
+MODULE = "/sys/module/nvidia/version"
 ASK = (
     "while :; do curl -fsS -m 5 -o /dev/null http://127.0.0.1:8000/health || date +%T.%N >> /run/unanswered; "
     "echo >> /run/asked; sleep 0.2; done"
@@ -32,10 +35,10 @@ class Mishap(NamedTuple):
 
 MISHAPS = {
     "an upgrade without a reboot": Mishap(
-        f"cp {LIBRARY}.580.178.04 {LIBRARY}.580.999.01 && ln -sfn {LIBRARY}.580.999.01 {LIBRARY}.1",
-        "mind: a reboot is due: kernel module 580.178.04, libraries 580.999.01: an upgrade ran without a reboot; what "
+        f"echo 580.126.09 > {MODULE}",
+        "mind: a reboot is due: kernel module 580.126.09, libraries 580.178.04: an upgrade ran without a reboot; what "
         "runs goes on, and new containers get no GPU until then",
-        f"ln -sfn libnvidia-ml.so.580.178.04 {LIBRARY}.1; rm {LIBRARY}.580.999.01",
+        f"echo 580.178.04 > {MODULE}",
     ),
     "NVML's library gone": Mishap(
         f"rm {LIBRARY}.1 {LIBRARY}.580.178.04; ldconfig",
@@ -48,9 +51,9 @@ MISHAPS = {
         code=1,
     ),
     "a package of somebody's half-configured": Mishap(
-        "mkdir -p /root/p/DEBIAN && cd /root && printf 'Package: site-agent\\nVersion: 1\\nArchitecture: all\\n"
-        "Maintainer: x <x@y.z>\\nDescription: x\\n' > p/DEBIAN/control && "
-        "printf '#!/bin/sh\\nexit 1\\n' > p/DEBIAN/postinst && chmod 755 p/DEBIAN p/DEBIAN/postinst && dpkg-deb -b p p.deb && ! dpkg -i p.deb",
+        "mkdir -p /root/p/DEBIAN; cd /root; printf '#!/bin/sh\\nexit 1\\n' > p/DEBIAN/postinst; "
+        "printf 'Package: site-agent\\nVersion: 1\\nArchitecture: all\\nMaintainer: x <x@y.z>\\nDescription: x\\n' "
+        "> p/DEBIAN/control; chmod 755 p/DEBIAN p/DEBIAN/postinst; dpkg-deb -b p p.deb && ! dpkg -i p.deb",
         "refused: dpkg left site-agent iF half-configured, and every apt call fails until that is repaired",
         "dpkg --purge --force-all site-agent; rm -r /root/p /root/p.deb",
         code=1,
@@ -104,7 +107,7 @@ def serving(lab: Lab) -> Iterator[None]:
     assert run.code == 0, run.text
     lab.ssh(HOST, f"rm -f /run/asked /run/unanswered; systemd-run -q --unit=asking sh -c '{ASK}'")
     yield
-    lab.ssh(HOST, "systemctl stop asking")
+    lab.ssh(HOST, "systemctl stop asking", check=False)
 
 
 @pytest.mark.parametrize("name", MISHAPS)
@@ -130,3 +133,14 @@ def test_every_question_was_answered(lab: Lab, serving: None) -> None:
     asked = int(lab.ssh(HOST, "wc -l < /run/asked"))
     assert asked > 10 * len(MISHAPS)
     assert "" == lab.ssh(HOST, "cat /run/unanswered 2>/dev/null || true")
+
+
+def test_reboot_with_consent(lab: Lab, serving: None, tmp_path: Path) -> None:
+    """A reboot that is due is made where the inventory lets services be interrupted; the run ends when they answer."""
+    lab.ssh(HOST, f"systemctl stop asking; echo 580.126.09 > {MODULE}")
+    run = lab.pyinfra(lab.inventory(tmp_path, HOST, hermes_disrupt=True), "-y")
+
+    assert run.code == 0, run.text
+    assert "rebooting: kernel module 580.126.09, libraries 580.178.04: an upgrade ran without a reboot" in run.text
+    assert re.search(r"hermes answers again after \d", run.text), run.text
+    assert "nothing to do: hermes serves tiny-llama" in lab.pyinfra(INVENTORY, "-y", "--limit", HOST).text

@@ -10,19 +10,19 @@ from __future__ import annotations
 
 import json
 import lzma
-import os
 import re
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.lab.conftest import Lab, Run, hermeion
+from tests.lab.conftest import ROOT, Lab, Run, hermeion
 
 NAME = "test-real"
 HOSTS = {"debian": "1xL40S@trixie", "blackwell": "1xRTX5090@trixie", "ubuntu": "1xL40S@noble"}
@@ -103,9 +103,8 @@ def prepare(lab: Lab, name: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+def real() -> Iterator[Lab]:
     """Bare hosts that read public archives only, on kernels that these archives have modules or headers for."""
-    os.environ.setdefault("PYTEST_TMP", str(tmp_path_factory.mktemp("real")))
     wanted = [part for name, gpus in HOSTS.items() for part in ("--host", f"{name}={gpus}")]
     hermeion("lab", "down", "--name", NAME)  # what a killed run may have left
     raised = hermeion("lab", "up", "--name", NAME, "--no-engine", *wanted)
@@ -133,7 +132,19 @@ def apply(lab: Lab, folder: Path, name: str, **driver: Any) -> Run:
     }
     path = folder / "inventory.py"
     path.write_text(f"lab = [({name!r}, {data!r})]\n")
-    return lab.pyinfra(path, "-y")
+    # Not Lab.pyinfra: two of these run side by side.
+    command = [str(Path(sys.executable).with_name("pyinfra")), str(path), "deploys/hermes.py", "-y"]
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=3600,
+        check=False,
+    )
+    return Run(done.returncode, done.stdout)
 
 
 def fingerprint(lab: Lab, name: str) -> str:
@@ -161,31 +172,9 @@ def check_nothing_to_do(lab: Lab, folder: Path, name: str, version: str, **drive
     before = start_time(lab, name)
     run = apply(lab, folder, name, **driver)
     assert run.code == 0, run.text
-    assert f"[{name}] nothing to do: driver {version} answers and is new enough" in run.text.replace(
-        "   ", " "
-    ).replace("  ", " ")
+    assert f"nothing to do: driver {version} answers and is new enough" in run.text
     assert "Starting operation" not in run.text
     assert before == start_time(lab, name)
-
-
-def test_ubuntus_signed_module(real: Lab, tmp_path: Path) -> None:
-    """Ubuntu's own driver comes with the module that Canonical signed, for the kernel that runs: no compiler, Secure
-    Boot on, and the persistence daemon enabled although Ubuntu's unit cannot be."""
-    run = apply(real, tmp_path, "ubuntu", source="auto")
-    assert run.code == 0, run.text
-    kernel = real.ssh("ubuntu", "uname -r").strip()
-    packages = real.ssh("ubuntu", "dpkg-query -W -f '${db:Status-Abbrev}${Package} ${Version}\\n'")
-    assert f"ii {SIGNED}{kernel} " in packages
-    (version,) = re.findall(r"^ii nvidia-utils-580-server ([\d.]+)-", packages, re.MULTILINE)
-    check_answers(real, "ubuntu", version, "Open Kernel Module for x86_64")
-    assert not re.search(r"^ii (gcc|make|dkms) ", packages, re.MULTILINE)
-    assert real.ssh("ubuntu", "modinfo -F signer nvidia").strip() == "Canonical Ltd. Kernel Module Signing"
-    daemon = real.ssh(
-        "ubuntu", "systemctl is-enabled nvidia-persistenced; systemctl show -p ExecStart nvidia-persistenced"
-    )
-    assert daemon.startswith("enabled\n")
-    assert "--no-persistence-mode" not in daemon
-    check_nothing_to_do(real, tmp_path, "ubuntu", version)
 
 
 def test_debian_has_nothing_for_blackwell(real: Lab, tmp_path: Path) -> None:
@@ -212,10 +201,38 @@ def test_a_failed_build_is_refused(real: Lab, tmp_path: Path) -> None:
     assert before == fingerprint(real, "debian")
 
 
-def test_a_failed_build_is_repaired(real: Lab, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def repair(real: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Future[Run]]:
+    """The run that compiles, which leaves time for another."""
+    with ThreadPoolExecutor() as pool:
+        yield pool.submit(apply, real, tmp_path_factory.mktemp("repair"), "debian", source="distribution", repair=True)
+
+
+@pytest.mark.usefixtures("repair")
+def test_ubuntus_signed_module(real: Lab, tmp_path: Path) -> None:
+    """Ubuntu's own driver comes with the module that Canonical signed, for the kernel that runs: no compiler, Secure
+    Boot on, and the persistence daemon enabled although Ubuntu's unit cannot be."""
+    run = apply(real, tmp_path, "ubuntu", source="auto")
+    assert run.code == 0, run.text
+    kernel = real.ssh("ubuntu", "uname -r").strip()
+    packages = real.ssh("ubuntu", "dpkg-query -W -f '${db:Status-Abbrev}${Package} ${Version}\\n'")
+    assert f"ii {SIGNED}{kernel} " in packages
+    (version,) = re.findall(r"^ii nvidia-utils-580-server ([\d.]+)-", packages, re.MULTILINE)
+    check_answers(real, "ubuntu", version, "Open Kernel Module for x86_64")
+    assert not re.search(r"^ii (gcc|make|dkms) ", packages, re.MULTILINE)
+    assert real.ssh("ubuntu", "modinfo -F signer nvidia").strip() == "Canonical Ltd. Kernel Module Signing"
+    daemon = real.ssh(
+        "ubuntu", "systemctl is-enabled nvidia-persistenced; systemctl show -p ExecStart nvidia-persistenced"
+    )
+    assert daemon.startswith("enabled\n")
+    assert "--no-persistence-mode" not in daemon
+    check_nothing_to_do(real, tmp_path, "ubuntu", version)
+
+
+def test_a_failed_build_is_repaired(real: Lab, repair: Future[Run], tmp_path: Path) -> None:
     """With leave to repair it, the open package is purged, Debian's contrib and non-free are added to what the host
     reads, the proprietary module 550.163.01 is compiled for the running kernel, and the host converges."""
-    run = apply(real, tmp_path, "debian", source="distribution", repair=True)
+    run = repair.result()
     assert run.code == 0, run.text
     check_answers(real, "debian", "550.163.01", "x86_64 Kernel Module")
     kernel = real.ssh("debian", "uname -r").strip()

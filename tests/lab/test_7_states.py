@@ -36,6 +36,7 @@ WITH_DOCKER = {
     "legacy-containers",
     "ready",
     "toolkit",
+    "toolkit-lists",
     "toolkit-mixed",
     "toolkit-old",
 }
@@ -134,6 +135,8 @@ def told(name: str, report: dict[str, Any]) -> str:
             lines.append("failed: " + report["failed"][name].removeprefix(f"{name}: "))
     text = "\n".join(lines) or "nothing to do"
     text = text.replace(platform.release(), "KERNEL").replace(platform.release().lower(), "KERNEL")
+    text = re.sub(r"certs\.d/[\d.]+:\d+", "certs.d/MIRROR", text)
+    text = re.sub(r"apt-get install linux-image-[\w.-]+", "apt-get install linux-image-FLAVOUR", text)
     text = re.sub(r"GPU-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "UUID", text)
     return re.sub(r"process \d+", "process PID", text)
 

@@ -204,6 +204,7 @@ RANKS: dict[str, float] = {
     "hermeion.scripts.keys": 14,
     "hermeion.scripts.dnf": 14.1,
     "hermeion.scripts.repositories": 14.1,
+    "hermeion.scripts.signed": 14.1,
     "hermeion.scripts.packages": 14.2,
     "hermeion.scripts.driver_apt": 14.2,
     "hermeion.scripts.driver_dnf": 14.2,

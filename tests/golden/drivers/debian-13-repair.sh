@@ -84,10 +84,13 @@ clean() { # nothing half-configured stays: every later call of apt would fail wi
     echo "$host: dpkg could not be repaired: ${left:-apt-get check fails}; see dpkg --audit"; exit 1
   fi
 }
-purge() { # those of the packages that are still here
+purge() { # those of the packages that are still here, in one call: each alone would have dpkg configure the others
+  here=
   for package in "$@"; do
-    if dpkg-query -W "$package" >/dev/null 2>&1; then apt purge -y "$package"; fi
+    if dpkg-query -W "$package" >/dev/null 2>&1; then here="$here $package"; fi
   done
+  # shellcheck disable=SC2086 # words
+  [ -z "$here" ] || apt purge -y $here
 }
 give_up() { # $1 = why
   echo "##note cleaning up"
@@ -190,7 +193,11 @@ why=$(check_builds) || {
 # A file that is gone does not come back with a package that is thought to be whole.
 for library in libnvidia-ml.so.1 libcuda.so.1; do
   ! ldconfig -p | grep -q "$library " || continue
-  owners=$(dpkg-query -S "*/$library*" 2>/dev/null | sed 's/: .*//' | tr -d ' ' | tr ',' '\n' | sort -u | tr '\n' ' ')
+  owners=
+  for package in $(dpkg-query -S "*/$library*" 2>/dev/null | sed 's/: .*//' | tr -d ' ' | tr ',' '\n' | sort -u); do
+    # Exactly what is installed: a newer one would not be that of the loaded module.
+    owners="$owners $package=$(dpkg-query -W -f '${Version}' "$package")"
+  done
   # shellcheck disable=SC2086 # words
   [ -z "$owners" ] || apt install -y --reinstall --no-install-recommends $owners || give_up "apt could not bring $library back; its own lines say why"
 done

@@ -84,10 +84,13 @@ clean() { # nothing half-configured stays: every later call of apt would fail wi
     echo "$host: dpkg could not be repaired: ${left:-apt-get check fails}; see dpkg --audit"; exit 1
   fi
 }
-purge() { # those of the packages that are still here
+purge() { # those of the packages that are still here, in one call: each alone would have dpkg configure the others
+  here=
   for package in "$@"; do
-    if dpkg-query -W "$package" >/dev/null 2>&1; then apt purge -y "$package"; fi
+    if dpkg-query -W "$package" >/dev/null 2>&1; then here="$here $package"; fi
   done
+  # shellcheck disable=SC2086 # words
+  [ -z "$here" ] || apt purge -y $here
 }
 give_up() { # $1 = why
   echo "##note cleaning up"
