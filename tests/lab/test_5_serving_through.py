@@ -45,7 +45,7 @@ MISHAPS = {
         "driver: module 580.178.04 is loaded and libnvidia-ml.so is missing",
     ),
     "no GPU answers": Mishap(
-        "touch /etc/hermeion-lab/no-devices",
+        "mkdir -p /etc/hermeion-lab; touch /etc/hermeion-lab/no-devices",
         "refused: the driver answers and sees no GPU. Look into `dmesg | grep -i nvrm`.",
         "rm /etc/hermeion-lab/no-devices",
         code=1,
@@ -68,7 +68,7 @@ MISHAPS = {
     ),
     "a broken daemon.json": Mishap(
         "cp /etc/docker/daemon.json /root/; echo '{' > /etc/docker/daemon.json",
-        "refused: /etc/docker/daemon.json cannot be used: line 2, column 1: Expecting property name",
+        "refused: /etc/docker/daemon.json cannot be used: line 1, column 2: Expecting property name",
         "mv /root/daemon.json /etc/docker/daemon.json",
         code=1,
     ),

@@ -35,8 +35,8 @@ CUDA = "vllm/vllm-openai:v0.33.0 needs CUDA 13.0 (driver 580 or newer)"
         ),
         (
             {**BARE, "gpus": (), "platform": ["/dev/dxg"]},
-            "this is WSL (/dev/dxg), whose driver is that of Windows, and no GPU is on the PCI bus here: nothing can be "
-            "planned on it. Take the host out of the inventory.",
+            "this is WSL (/dev/dxg), whose driver is that of Windows, and no GPU is on the PCI bus here: nothing can "
+            "be planned on it. Take the host out of the inventory.",
         ),
         (
             {**BARE, "guest": "lxc"},
