@@ -145,7 +145,8 @@ def kernel_plan(case: Case, version: str) -> DriverPlan | str | None:
             f"{why}, and the open module {version} does not compile against it (pci_resize_resource changed). Move to "
             "driver 580.126.09 or newer before the host reboots"
         )
-    if GUARD not in case.probe.files or system is None or case.installed.origin not in {"nvidia", "debian", "ubuntu"}:
+    source = case.installed.source
+    if GUARD not in case.probe.files or system is None or source is None:
         return f"{why}. Install its headers ({headers_name(case, newest.release)}) and let DKMS build the module"
     if is_signed and signed:
         branch = next(
@@ -164,11 +165,7 @@ def kernel_plan(case: Case, version: str) -> DriverPlan | str | None:
         reason=why,
         branch=parse_version(version)[0],
         version=version,
-        source="nvidia"
-        if case.installed.origin == "nvidia"
-        else system.family
-        if system.family != "rhel"
-        else "nvidia",
+        source=source,
         packages=packages,
         units=units_of(case.fabric),
     )

@@ -50,6 +50,14 @@ class Installed(Record):
     version: str | None
     evidence: str = ""
 
+    @property
+    def source(self) -> Literal["nvidia", "debian", "ubuntu"] | None:
+        """Whose packages it came in; ``None``: in none, or there is no driver."""
+        match self.origin:
+            case "nvidia" | "debian" | "ubuntu" as source:
+                return source
+        return None
+
 
 LEADING = (
     re.compile(r"nvidia-driver-cuda$"),
