@@ -227,7 +227,7 @@ def make_plan(name: str, spec: HostSpec, probe: Probe, facts: Mapping[str, Model
                 )
             chosen, refused = place(wanted, host, free, variants, current, later, catalog[wanted.model])
             rejections += refused
-            services.append(_service(wanted, spec, name, chosen, current, gpu_access(spec, probe)))
+            services.append(_service(wanted, spec, name, chosen, current, gpu_access(probe)))
         taken = {gpu.pci_address for gpu in services[-1].gpus}
         free = [gpu for gpu in free if gpu.pci_address not in taken]
     return Plan(

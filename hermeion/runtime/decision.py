@@ -25,7 +25,7 @@ def decide_runtime(
     Raises:
         PlacementError: Refused; the message names host, evidence and the next step.
     """
-    access = gpu_access(spec, probe)
+    access = gpu_access(probe)
     engine = decide_engine(name, spec, probe)
     daemon = decide_daemon(name, probe, access, engine.version)
     toolkit = decide_toolkit(name, probe, access)

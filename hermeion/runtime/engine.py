@@ -83,9 +83,11 @@ def docker_version(probe: Probe) -> tuple[int, int, int] | None:
     return version_of(probe.docker) or version_of(probe.packages.get(package))
 
 
-def gpu_access(spec: HostSpec, probe: Probe) -> Literal["cdi", "runtime"]:
-    """How containers get GPUs on this host: by CDI, or by NVIDIA's runtime where Docker is older than 25."""
-    del spec  # Whatever is installed anew knows CDI.
+def gpu_access(probe: Probe) -> Literal["cdi", "runtime"]:
+    """How containers get GPUs on this host: by CDI, or by NVIDIA's runtime where Docker is older than 25.
+
+    Whatever is installed anew knows CDI.
+    """
     version = docker_version(probe)
     return "runtime" if version and version < FIRST_WITH_CDI else "cdi"
 

@@ -38,7 +38,7 @@ def runtime_script(spec: HostSpec, probe: Probe, plan: RuntimePlan, *, ca: str |
         ca: The site's certificates, as text.
         keys: Public keys of the mirrors of package repositories, as text, by ``apt/nvidia`` and so on.
     """
-    access = gpu_access(spec, probe)
+    access = gpu_access(probe)
     parts = ["set -eu", write_files(ca_files(spec, ca))]
     if plan.engine is not None:
         parts.append(NO_SNAP)

@@ -454,12 +454,12 @@ def test_reload_stops_nothing() -> None:
 )
 def test_access(docker: str | None, access: str) -> None:
     """GPUs come by CDI, and by NVIDIA's runtime where Docker does not know it."""
-    assert access == gpu_access(make_spec(), make_probe(docker=docker))
+    assert access == gpu_access(make_probe(docker=docker))
 
 
 def test_access_of_a_stopped_docker() -> None:
     """A Docker that does not answer is judged by its package."""
-    assert "runtime" == gpu_access(make_spec(), stopped(packages={"docker.io": "20.10.24+dfsg1-1"}))
+    assert "runtime" == gpu_access(stopped(packages={"docker.io": "20.10.24+dfsg1-1"}))
 
 
 HOOKED = {"containers": [RUNNING], "docker_rows": (*LIVE, f"gpus={'a1' * 32} runc nvidia,gpu,")}

@@ -11,7 +11,7 @@ from hermeion.inventory import Mirrors
 from hermeion.runtime import gpu_access, merged_daemon_json, registry_ca_path
 from hermeion.runtime.daemon import decide_daemon
 from hermeion.runtime.engine import docker_version
-from tests.unit.builders import make_probe, make_spec
+from tests.unit.builders import make_probe
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_cdi_that_the_file_does_not_say() -> None:
 def test_ladder(docker: str, text: str | None, restart: str, changed: bool) -> None:
     """What Docker needs follows its version: a restart from 25 to 28.1, nothing from 28.2 on, a reload before 25."""
     probe = make_probe(docker=docker, daemon_json=text)
-    daemon = decide_daemon("gpu-1", probe, gpu_access(make_spec(), probe), docker_version(probe))
+    daemon = decide_daemon("gpu-1", probe, gpu_access(probe), docker_version(probe))
 
     assert (restart, changed) == (daemon.restart, daemon.text is not None)
 
