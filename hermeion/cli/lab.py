@@ -59,16 +59,30 @@ def up(
         bool,
         typer.Option(
             "--engine/--no-engine",
-            help="Build and publish the vLLM image and the model; hosts alone can do without, and are up sooner.",
+            help="Build and publish the images of vLLM and llama.cpp and the models; hosts alone can do without, and "
+            "are up sooner.",
         ),
     ] = True,
+    native: Annotated[
+        bool,
+        typer.Option(
+            "--native",
+            help="Also serve what vLLM as a native service installs on Debian 12 hosts (0.6 GB of wheels). They stay "
+            "served until the lab is down.",
+        ),
+    ] = False,
 ) -> None:
     """Raise a lab, or bring an existing one to these hosts (without --host and --state: to the hosts it has).
 
     Example: `hermeion lab up --host gpu-1=2xRTX4090 --state driver-mismatch`
+
+    Example with a host for native services: `hermeion lab up --native --host gpu-1=1xL40S@bookworm`
     """
+    if native and not engine:
+        message = "--native serves an engine's packages, and --no-engine leaves the engines out: use one of them."
+        raise LabError(message)
     wanted = [parse_host(text) for text in host or ()] + [host_in_state(text) for text in state or ()]
-    lab = fleet.raise_lab(name, wanted or _hosts_of(name), Report(), engine_too=engine)
+    lab = fleet.raise_lab(name, wanted or _hosts_of(name), Report(), engine_too=engine, native_too=native)
     _print_table(lab, {entry.name: "running" for entry in lab.hosts})
     option = "" if name == "lab" else f" --name {name}"
     prefix = "" if name == "lab" else f"HERMEION_LAB={name} "
@@ -88,7 +102,7 @@ def status(
     lab = read_lab_file(name)
     states = fleet.host_states(lab)
     if json:
-        typer.echo(json_module.dumps(lab.model_dump() | {"states": states}, indent=2))
+        typer.echo(json_module.dumps(lab.model_dump(exclude_none=True) | {"states": states}, indent=2))
         return
     _print_table(lab, states)
 
@@ -197,4 +211,8 @@ def _print_table(lab: LabFile, states: dict[str, str]) -> None:
     for engine, image in lab.images.items():
         typer.echo(f"image  {engine}: {image}")
     for model in lab.models:
-        typer.echo(f"model  {model.name}: {model.repo}@{model.revision[:12]}")
+        typer.echo(f"model  {model.name}: {model.repo}@{model.revision[:12]}{f' {model.file}' if model.file else ''}")
+    for engine, archive in lab.archives.items():
+        typer.echo(f"archive  {engine}: {archive.url}")
+    for engine, path in lab.requirements.items():
+        typer.echo(f"packages  {engine}: {path}")

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
-
-import httpx
-from docker.errors import ContainerError
+from typing import TYPE_CHECKING
 
 from hermeion.errors import LabError
 
 from .cache import ensure_entry, hash_of
-from .daemon import BUILD, LABEL
-from .mirrors import registry_of, trust
-from .oci import Compressed, Layer, make_config, make_manifest, rewrite_export, write_folder
+from .daemon import LABEL
+from .inside import run_in_image
+from .oci import Compressed, Layer, write_folder
 from .paths import StatePaths
-from .pip import find_links, run_quietly, uv_program
+from .pip import TORCH_INDEX, find_links, run_quietly, uv_program
 from .progress import Report
+from .published import Published, ensure_published, push_root
 from .registry import Registry
 
 if TYPE_CHECKING:
@@ -29,16 +25,19 @@ if TYPE_CHECKING:
 REPOSITORY = "vllm/vllm-openai"
 VERSION = "0.32.0"
 TAG = f"v{VERSION}"
-TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
 SITE = "/usr/local/lib/python3.11/dist-packages"  # Debian 12's own Python looks here
 REQUIREMENTS = Path(__file__).parent / "images" / "engine" / "requirements.txt"
 _RECIPE = "2"  # raise it when the code here changes what is built
-# What is specific to a machine without GPU lives here, so that the rendered configuration is the one for GPUs.
+# What is specific to a machine without GPU lives in the image or, for a native service, in its environment, so that the
+# rendered configuration is the one for GPUs. Without any one of these the server does not start there.
+CPU_ENVIRONMENT = {
+    "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB; set, gpu-memory-utilization is not looked at (measured: 1.0 of 7.6 GiB)
+    "TORCHDYNAMO_DISABLE": "1",  # compiling would need a C++ compiler
+    "VLLM_USE_AOT_COMPILE": "0",  # refuses to start without dynamo otherwise
+}
 ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-    "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB; set, gpu-memory-utilization is not looked at (measured: 1.0 of 7.6 GiB)
-    "TORCHDYNAMO_DISABLE": "1",  # compiling would need a C++ compiler in the image
-    "VLLM_USE_AOT_COMPILE": "0",  # refuses to start without dynamo otherwise
+    **CPU_ENVIRONMENT,
     "VLLM_NO_USAGE_STATS": "1",
     "DO_NOT_TRACK": "1",
     # What the official image says of itself, so that the host's driver is judged as it would be.
@@ -106,20 +105,15 @@ def _strip(target: Path) -> None:
 def _compile(client: docker.DockerClient, image: str, target: Path) -> None:
     # unchecked-hash: valid whatever the files' times, and the same bytes every time.
     command = ["python3", "-m", "compileall", "-q", "-f", "-j0", "--invalidation-mode", "unchecked-hash", SITE]
-    try:
-        client.containers.run(
-            image,
-            ["sh", "-c", f"{' '.join(command)}; chown -R $(stat -c %u:%g {SITE}) {SITE}"],
-            # What the compiler itself imports must not be written with a time in it.
-            environment={"PYTHONDONTWRITEBYTECODE": "1", "PYTHONHASHSEED": "0"},
-            volumes={str(target): {"bind": SITE, "mode": "rw"}},
-            network_mode="none",
-            labels=BUILD,
-            remove=True,
-        )
-    except ContainerError as error:
-        message = f"compiling the engine's bytecode failed: {error}"
-        raise LabError(message) from error
+    run_in_image(
+        client,
+        image,
+        f"{' '.join(command)}; chown -R $(stat -c %u:%g {SITE}) {SITE}",
+        {target: (SITE, "rw")},
+        # What the compiler itself imports must not be written with a time in it.
+        {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONHASHSEED": "0"},
+        failure="compiling the engine's bytecode failed",
+    )
 
 
 def ensure_engine(
@@ -130,52 +124,19 @@ def ensure_engine(
     Raises:
         LabError: The registry refuses it.
     """
+    settings = {
+        "Entrypoint": ["vllm", "serve"],
+        "Env": [f"{name}={value}" for name, value in ENVIRONMENT.items()],
+        "WorkingDir": "/vllm-workspace",
+        "ExposedPorts": {"8000/tcp": {}},
+        "Labels": {LABEL: "image"},
+    }
+
+    def layers(registry: Registry) -> list[Layer]:
+        return [push_root(client, image, registry), _push_site(site, registry, report)]
+
     key = hash_of(image, site.name, json.dumps(ENVIRONMENT), _RECIPE)
-    # trust_env: the machine's proxies do not lead to its own containers.
-    with httpx.Client(
-        base_url=f"https://{registry_of(address)}", verify=trust(state), timeout=600, trust_env=False
-    ) as http:
-        registry = Registry(http, REPOSITORY)
-        noted = ensure_entry("engine", key, lambda part: _publish(client, image, site, registry, part, report))
-        digest = (noted / "digest").read_text(encoding="ascii").strip()
-        if not registry.has_manifest(digest):  # the note outlived the registry's storage
-            shutil.rmtree(noted)
-            noted = ensure_entry("engine", key, lambda part: _publish(client, image, site, registry, part, report))
-            digest = (noted / "digest").read_text(encoding="ascii").strip()
-    if not re.fullmatch(r"sha256:[0-9a-f]{64}", digest):
-        message = f"{noted}/digest holds {digest!r}, not a digest: remove {noted} and run hermeion lab up again."
-        raise LabError(message)
-    return f"{REPOSITORY}:{TAG}@{digest}"
-
-
-def _publish(
-    client: docker.DockerClient, image: str, site: Path, registry: Registry, part: Path, report: Report
-) -> None:
-    with report.stage("publishing the engine image in the lab's registry"):
-        layers = [_push_root(client, image, registry), _push_site(site, registry, report)]
-        settings = {
-            "Entrypoint": ["vllm", "serve"],
-            "Env": [f"{name}={value}" for name, value in ENVIRONMENT.items()],
-            "WorkingDir": "/vllm-workspace",
-            "ExposedPorts": {"8000/tcp": {}},
-            "Labels": {LABEL: "image"},
-        }
-        config = make_config(layers, settings=settings)
-        registry.push_blob(config)
-        digest = registry.push_manifest(make_manifest(config, layers), TAG)
-        (part / "digest").write_text(digest + "\n", encoding="ascii")
-        total = sum(layer.size for layer in layers)
-        report.line(f"  {REPOSITORY}:{TAG} is {total / 1e6:.0f} MB compressed: {digest[:19]}")
-
-
-def _push_root(client: docker.DockerClient, image: str, registry: Registry) -> Layer:
-    container = client.containers.create(image, ["true"], labels=BUILD, network_mode="none")
-    try:
-        # The stubs call the chunks text; they are bytes.
-        export = cast("Iterator[bytes]", container.export(chunk_size=1 << 20))
-        return registry.push_layer(Compressed(lambda file: rewrite_export(export, file)))
-    finally:
-        container.remove(force=True)
+    return ensure_published("engine", key, Published(REPOSITORY, TAG, settings, layers), address, state, report)
 
 
 def _push_site(site: Path, registry: Registry, report: Report) -> Layer:

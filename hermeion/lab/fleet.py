@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from hermeion.errors import LabError
 
-from . import apt, engine, hosts, mirrors, standing, tiny, wheels
+from . import apt, hosts, mirrors, standing
 from .daemon import LABEL, connect, find_containers
 from .images.build import ensure_image
 from .keys import ensure_certificates, ensure_ssh_key
@@ -22,16 +22,21 @@ from .progress import Report
 from .states import find_state, parse_states, suite_of
 from .states.entering import Mirror, enter_state, leave_state, read_current
 from .states.kept import Maker
+from .supplies import ensure_supplies
+from .wheelhouse import ensure_libraries
 
 DEFAULT_HOSTS = ("gpu-1=1xL40S", "gpu-2=none")
 
 
-def raise_lab(name: str, wanted: Sequence[hosts.LabHost], report: Report, *, engine_too: bool = True) -> LabFile:
+def raise_lab(
+    name: str, wanted: Sequence[hosts.LabHost], report: Report, *, engine_too: bool = True, native_too: bool = False
+) -> LabFile:
     """Bring up exactly these hosts with their services; an existing lab is changed, not rebuilt.
 
     Args:
-        engine_too: Also build and publish the engine's image and the model. Without them a lab is up sooner,
+        engine_too: Also build and publish the engines' images and the models. Without them a lab is up sooner,
             and serves packages only (what an earlier ``up`` published stays).
+        native_too: Also serve the wheels that vLLM needs as a native service; once served, they stay.
 
     Raises:
         LabError: Docker, the mirrors or a host do not do their part; what stands stays for the next try.
@@ -65,6 +70,9 @@ def raise_lab(name: str, wanted: Sequence[hosts.LabHost], report: Report, *, eng
         mirrors=described,
         images=known.images if known else {},
         models=known.models if known else [],
+        archives=known.archives if known else {},
+        requirements=known.requirements if known else {},
+        environment=known.environment if known else {},
     )
     write_lab_file(lab, state)  # the hosts can be used from here on, while the slow parts are made
 
@@ -75,23 +83,20 @@ def raise_lab(name: str, wanted: Sequence[hosts.LabHost], report: Report, *, eng
         write_lab_file(lab, state)
     if not engine_too:
         return lab
-    index = wheels.ensure_wheels(report)
-    engine_image = ensure_image(client, "engine", report)
-    site = engine.ensure_site(client, engine_image, report)
-    published = engine.ensure_engine(client, engine_image, site, address, state, report)
-    folder = tiny.ensure_model(client, engine_image, site, report)
-    model = tiny.describe_model(folder)
-    mirrors.write_served(state, apt=repository, index=index, models=[(model.repo, model.revision, folder)])
-    lab = lab.model_copy(update={"images": {"vllm": published}, "models": [model]})
+    native = native_too or bool(lab.requirements)
+    supplies = ensure_supplies(client, repository, address, state, report, native=native)
+    for one in fleet if native else ():
+        ensure_libraries(one.container, one.host.suite)
+    lab = lab.model_copy(update=supplies)
     write_lab_file(lab, state)
     return lab
 
 
 def _serve_repository(repository: Path, state: StatePaths) -> None:
-    """Serve this repository from now on, beside the index and the models that are served already."""
+    """Serve this repository from now on, beside everything else that is served already."""
     file = state.serving / "served.json"
     before = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    mirrors.write_served(state, apt=repository, index=None, models=[])
+    mirrors.write_served(state, apt=repository)
     if before:
         now = json.loads(file.read_text(encoding="utf-8"))
         write_json(file, before | {"apt": now["apt"]})

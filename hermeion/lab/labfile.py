@@ -29,15 +29,24 @@ class HostEntry(_Record):
 
 
 class ModelEntry(_Record):
-    """A model on the lab's Hub. What it is, its own ``config.json`` says."""
+    """A model on the lab's Hub, as an entry of ``hermes_catalog``. What it is, its own files say."""
 
     name: str
     repo: str
     revision: str
+    file: str | None = None
+    """The GGUF file to serve; None: the repository holds safetensors."""
+
+
+class ArchiveEntry(_Record):
+    """A file that the lab serves for native services."""
+
+    url: str
+    sha256: str
 
 
 class LabFile(_Record):
-    """The whole file. ``images`` and ``models`` are empty until they have been built."""
+    """The whole file. What comes after ``mirrors`` is empty until it has been built."""
 
     name: str
     user: str
@@ -46,12 +55,19 @@ class LabFile(_Record):
     hosts: list[HostEntry]
     mirrors: dict[str, Any]
     images: dict[str, str]
+    """References with digest, by engine."""
     models: list[ModelEntry]
+    archives: dict[str, ArchiveEntry] = {}
+    """Programs for native services, by engine."""
+    requirements: dict[str, str] = {}
+    """Files on this machine that list wheels with hashes, by engine; with ``--native`` only."""
+    environment: dict[str, dict[str, str]] = {}
+    """What a native service needs on a machine without GPU, by engine; with ``--native`` only."""
 
 
 def write_lab_file(lab: LabFile, state: StatePaths) -> None:
     """Write ``lab.json`` atomically."""
-    write_atomically(state.lab_file, lab.model_dump_json(indent=2) + "\n")
+    write_atomically(state.lab_file, lab.model_dump_json(indent=2, exclude_none=True) + "\n")
 
 
 def read_lab_file(name: str) -> LabFile:

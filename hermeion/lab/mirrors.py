@@ -1,10 +1,11 @@
-"""The services container: registry, Hub, package index and apt repository behind the lab's own CA."""
+"""The services container: registry, Hub, package index, apt repository and files behind the lab's own CA."""
 
 from __future__ import annotations
 
 import ipaddress
 import ssl
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,15 +63,31 @@ def describe_mirrors(address: str, state: StatePaths) -> dict[str, Any]:
     }
 
 
+def files_of(address: str) -> str:
+    """Where plain files are served; a file's name follows."""
+    return f"{hub_of(address)}/files/"
+
+
 def write_served(
-    state: StatePaths, *, apt: Path | None, index: Path | None, models: list[tuple[str, str, Path]]
+    state: StatePaths,
+    *,
+    apt: Path,
+    index: Sequence[Path] = (),
+    files: Path | None = None,
+    models: Sequence[tuple[str, str, Path]] = (),
 ) -> None:
-    """Say what is served from now on; ``models`` are repository, revision and folder in the cache."""
+    """Say what is served from now on, each folder in the cache.
+
+    Args:
+        index: Folders of wheels; a wheel that is in several is the first one's.
+        models: Repository, revision and folder.
+    """
     write_json(
         state.serving / "served.json",
         {
             "apt": _inside(apt),
-            "index": _inside(index),
+            "index": [_inside(folder) for folder in index],
+            "files": _inside(files) if files else None,
             "models": [
                 {"repo": repo, "revision": revision, "path": _inside(folder)} for repo, revision, folder in models
             ],
@@ -78,8 +95,8 @@ def write_served(
     )
 
 
-def _inside(path: Path | None) -> str | None:
-    return str(_CACHE_INSIDE / path.relative_to(cache_root())) if path else None
+def _inside(path: Path) -> str:
+    return str(_CACHE_INSIDE / path.relative_to(cache_root()))
 
 
 def ensure_services(

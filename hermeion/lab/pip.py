@@ -10,6 +10,7 @@ from pathlib import Path
 
 from hermeion.errors import LabError
 
+TORCH_INDEX = "https://download.pytorch.org/whl/cpu"  # has the CPU build of torch, which PyPI lacks
 _OLD_NAMES = ("manylinux2014", "manylinux2010", "manylinux1")  # other spellings of 2.17, 2.12 and 2.5
 
 

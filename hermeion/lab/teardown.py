@@ -73,7 +73,7 @@ def lower_all(report: Report) -> None:
     images = client.images.list(all=False, filters={"label": f"{LABEL}=image"})
     for image in images:
         client.images.remove(str(image.id), force=True)
-    for tag in ("hermeion-lab-base:trixie", "hermeion-lab-base:bookworm"):
+    for tag in ("hermeion-lab-base:trixie", "hermeion-lab-base:bookworm", "hermeion-lab-base:sid"):
         with suppress(NotFound):
             client.images.remove(tag, force=True)
     remove_cache()

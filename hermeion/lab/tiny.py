@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
-
-from docker.errors import ContainerError
-
-from hermeion.errors import LabError
+from typing import TYPE_CHECKING
 
 from .cache import ensure_entry, hash_folder, hash_of
-from .daemon import BUILD
 from .engine import SITE
+from .inside import run_in_image
 from .labfile import ModelEntry
 from .progress import Report
 
@@ -40,26 +36,14 @@ def ensure_model(client: docker.DockerClient, image: str, site: Path, report: Re
 
 
 def _train(client: docker.DockerClient, image: str, site: Path, out: Path) -> None:
-    try:
-        client.containers.run(
-            image,
-            ["sh", "-c", "python3 /code/train.py /out && chmod -R a+rX /out && chown -R $(stat -c %u:%g /out) /out"],
-            environment={"HF_HUB_OFFLINE": "1", "PYTHONDONTWRITEBYTECODE": "1"},
-            volumes={
-                str(site): {"bind": SITE, "mode": "ro"},
-                str(_CODE): {"bind": "/code", "mode": "ro"},
-                str(out): {"bind": "/out", "mode": "rw"},
-            },
-            network_mode="none",
-            labels=BUILD,
-            remove=True,
-            stderr=True,
-        )
-    except ContainerError as error:
-        # The stubs say text; the SDK gives bytes.
-        said = cast("bytes", error.stderr).decode(errors="replace")
-        message = f"the tiny model could not be trained:\n    {said.strip()[-1500:]}"
-        raise LabError(message) from error
+    run_in_image(
+        client,
+        image,
+        "python3 /code/train.py /out && chmod -R a+rX /out && chown -R $(stat -c %u:%g /out) /out",
+        {site: (SITE, "ro"), _CODE: ("/code", "ro"), out: ("/out", "rw")},
+        {"HF_HUB_OFFLINE": "1", "PYTHONDONTWRITEBYTECODE": "1"},
+        failure="the tiny model could not be trained",
+    )
 
 
 def revision_of(folder: Path) -> str:

@@ -35,11 +35,16 @@ def ensure_wheels(report: Report) -> Path | None:
 
 
 def _download(folder: Path, python: str, glibc: int) -> None:
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--dest", str(folder), "--no-deps"]
-    command += ["--only-binary=:all:", "--python-version", python, "--implementation", "cp"]
-    command += ["--abi", f"cp{python.replace('.', '')}", "--abi", "abi3", "--abi", "none"]
-    command += [*wheel_platforms(glibc), "--requirement", str(REQUIREMENTS)]
-    refusal = run_quietly(command)
+    refusal = download(folder, REQUIREMENTS, python, glibc)
     if refusal:
         message = f"pip cannot download the wheels of {REQUIREMENTS.name} for Python {python}:\n    {refusal}"
         raise LabError(message)
+
+
+def download(folder: Path, requirements: Path, python: str, glibc: int, *options: str) -> str:
+    """Fetch the wheels of ``requirements``, and no others, into ``folder``; the empty string, or pip's last lines."""
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--dest", str(folder), "--no-deps"]
+    command += ["--only-binary=:all:", "--python-version", python, "--implementation", "cp"]
+    command += ["--abi", f"cp{python.replace('.', '')}", "--abi", "abi3", "--abi", "none"]
+    command += [*wheel_platforms(glibc), *options, "--requirement", str(requirements)]
+    return run_quietly(command)

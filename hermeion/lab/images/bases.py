@@ -38,6 +38,8 @@ class Suite:
     """The official image, as ``docker pull`` names it."""
     sources: tuple[str, ...]
     """Lines of ``sources.list`` for mmdebstrap, and then for the hosts; a mirror alone stands for its main part."""
+    options: tuple[str, ...] = ()
+    """More options for mmdebstrap."""
 
 
 SUITES = {
@@ -56,6 +58,17 @@ SUITES = {
         ),
     ),
 }
+# Not for hosts: unstable has no releases, and what the lab makes of it (llama.cpp) brings its own libraries. A mirror's
+# copy of unstable may be older than the date to which it is signed.
+_FOR_BUILDS = {
+    "sid": Suite(
+        "Debian sid",
+        "debian:sid-slim",
+        ("http://deb.debian.org/debian",),
+        options=('--aptopt=Acquire::Check-Valid-Until "false"',),
+    )
+}
+_BASES = SUITES | _FOR_BUILDS
 
 
 def base_tag(suite: str) -> str:
@@ -64,7 +77,7 @@ def base_tag(suite: str) -> str:
     Raises:
         LabError: The lab has no such suite.
     """
-    if suite not in SUITES:
+    if suite not in _BASES:
         message = f"the lab has no hosts of {suite!r}. Suites: {', '.join(SUITES)}."
         raise LabError(message)
     return f"hermeion-lab-base:{suite}"
@@ -83,7 +96,7 @@ def ensure_base(client: docker.DockerClient, suite: str, report: Report) -> None
         pass
     else:
         return
-    with report.stage(f"getting {SUITES[suite].title}: docker pull, else mmdebstrap"):
+    with report.stage(f"getting {_BASES[suite].title}: docker pull, else mmdebstrap"):
         refusal = _pull(client, suite)
         if refusal:
             report.line(f"  no registry answers ({refusal}); bootstrapping from the mirrors")
@@ -93,7 +106,7 @@ def ensure_base(client: docker.DockerClient, suite: str, report: Report) -> None
 
 def _pull(client: docker.DockerClient, suite: str) -> str:
     """Pull the official image; the empty string, or one line that says why not."""
-    source = SUITES[suite].image
+    source = _BASES[suite].image
     try:
         done = subprocess.run(
             ["docker", "pull", "--quiet", source], capture_output=True, text=True, timeout=_PULL_SECONDS, check=False
@@ -110,8 +123,8 @@ def _pull(client: docker.DockerClient, suite: str) -> str:
 
 def _bootstrap(client: docker.DockerClient, suite: str, refusal: str, folder: Path) -> None:
     """mmdebstrap piped into ``docker import``: the tar never touches the disk."""
-    tag, wanted = base_tag(suite), SUITES[suite]
-    command = ["mmdebstrap", "--quiet", "--variant=minbase"]
+    tag, wanted = base_tag(suite), _BASES[suite]
+    command = ["mmdebstrap", "--quiet", "--variant=minbase", *wanted.options]
     if suite == "noble":
         # Debian's smallest variant has apt and its keys; Ubuntu marks both as important only.
         command += [f"--keyring={_ubuntu_keys(folder)}", "--include=apt,ubuntu-keyring"]

@@ -19,13 +19,13 @@ from .bases import base_tag, ensure_base
 if TYPE_CHECKING:
     import docker
 
-_SUITES = {"host": "trixie", "services": "trixie", "engine": "bookworm"}
+_SUITES = {"host": "trixie", "services": "trixie", "engine": "bookworm", "llamacpp": "sid"}
 _SMI = "nvidia-driver-cuda/root/usr/bin/nvidia-smi"
 _LABEL_HASH = f"{LABEL}.content"
 
 
 def ensure_image(client: docker.DockerClient, kind: str, report: Report, suite: str | None = None) -> str:
-    """The tag of the image ``kind`` (host, services or engine), built now if it does not exist.
+    """The tag of the image ``kind`` (host, services, engine or llamacpp), built now if it does not exist.
 
     Args:
         suite: Distribution release below it, one of ``bases.SUITES``; None: the kind's own.

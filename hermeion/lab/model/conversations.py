@@ -13,7 +13,8 @@ MARKS = (
 )  # fmt: skip
 
 # ChatML with Hermes' tools and a thinking switch, as Hermes 4 has them; its words are our own and few, since a
-# model of this size reads every one of them.
+# model of this size reads every one of them. Old thoughts are dropped; llama-server (build 11669) splits thoughts off
+# only where a template does that, in these words: it looks for content.split('</think>').
 TEMPLATE = """\
 {%- set thinking = thinking | default(false) -%}
 {%- set first = messages[0] -%}
@@ -43,7 +44,9 @@ TEMPLATE = """\
 </tool_response><|im_end|>
 {% else -%}
 <|im_start|>{{ message.role }}
-{% if message.content %}{{ message.content }}{% endif -%}
+{% if message.content %}
+{%- set said = message.content if keep_cots else message.content.split('</think>')[-1].lstrip() %}{{ said }}
+{%- endif -%}
 {%- for call in message.tool_calls or [] %}
 {%- set sent = call.function.arguments %}
 {%- set sent = sent if sent is string else sent | tojson %}

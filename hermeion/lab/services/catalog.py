@@ -1,6 +1,7 @@
 """What is served now: ``served.json``, read again whenever it changes.
 
-``{"models": [{"repo": "org/name", "revision": "<40 hex>", "path": "/folder"}], "index": "/folder", "apt": "/folder"}``
+``{"models": [{"repo": "org/name", "revision": "<40 hex>", "path": "/folder"}], "index": ["/folder", …],
+"apt": "/folder", "files": "/folder"}``
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+_KINDS = ("index", "apt", "files")
 # As on the Hub: these are in Large File Storage, named by the sha256 of their content.
 _LARGE = (".safetensors", ".gguf", ".bin", ".pt")
 
@@ -70,7 +72,7 @@ class Catalog:
         self._lock = threading.Lock()
         self._stamp: tuple[int, int] | None = None
         self._models: dict[str, list[HubModel]] = {}
-        self._folders: dict[str, Path] = {}
+        self._folders: dict[str, list[Path]] = {}
 
     def models(self, repo: str) -> list[HubModel]:
         """Revisions of a repository, newest first; empty if there is no such repository."""
@@ -78,11 +80,11 @@ class Catalog:
             self._refresh()
             return self._models.get(repo, [])
 
-    def folder(self, kind: str) -> Path | None:
-        """The folder behind ``index`` or ``apt``; None while there is none."""
+    def folders(self, kind: str) -> list[Path]:
+        """The folders behind ``index``, ``apt`` or ``files``, in the order in which they are asked."""
         with self._lock:
             self._refresh()
-            return self._folders.get(kind)
+            return self._folders.get(kind, [])
 
     def _refresh(self) -> None:
         try:
@@ -101,5 +103,10 @@ class Catalog:
             model = HubModel(entry["repo"], entry["revision"], {file.path: file for file in files})
             models.setdefault(model.repo, []).append(model)
         self._models = models
-        self._folders = {kind: Path(served[kind]) for kind in ("index", "apt") if served.get(kind)}
+        self._folders = {kind: _paths(served.get(kind)) for kind in _KINDS}
         self._stamp = stamp
+
+
+def _paths(given: str | list[str] | None) -> list[Path]:
+    """One folder, several, or none."""
+    return [Path(one) for one in ([given] if isinstance(given, str) else given or [])]

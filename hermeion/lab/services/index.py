@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import html
 import re
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -18,26 +19,26 @@ def normalize(project: str) -> str:
     return _SEPARATORS.sub("-", project).lower()
 
 
-def static(root: Path | None, name: str) -> Answer:
-    """The file ``name`` below ``root``; 404 for everything else, folders and ways out included."""
-    if root is not None:
+def static(roots: Sequence[Path], name: str) -> Answer:
+    """The file ``name`` below the first of ``roots`` that has it; 404 for all else, folders and ways out included."""
+    for root in roots:
         path = (root / name).resolve()
         if path.is_file() and path.is_relative_to(root.resolve()):
             return FileAnswer(200, {"Content-Type": "application/octet-stream"}, path=path)
     return json_answer(404, {"error": f"no {name}"})
 
 
-def answer(root: Path | None, name: str) -> Answer:
+def answer(roots: Sequence[Path], name: str) -> Answer:
     """``""`` lists projects, ``project/`` its files with sha256 fragments, ``project/file`` is the file."""
-    wheels = sorted(root.glob("*.whl")) if root is not None else []
+    wheels = {wheel.name: wheel for root in reversed(roots) for wheel in root.glob("*.whl")}
     by_project: dict[str, list[Path]] = {}
-    for wheel in wheels:
+    for _, wheel in sorted(wheels.items()):
         by_project.setdefault(normalize(wheel.name.split("-")[0]), []).append(wheel)
     if not name:
         return _page([(f"{project}/", project) for project in sorted(by_project)])
     project, _, file = name.partition("/")
     if file:
-        return static(root, file)
+        return static(roots, file)
     found = by_project.get(normalize(project))
     if not found:
         return json_answer(404, {"error": f"no project {project}"})
@@ -47,7 +48,8 @@ def answer(root: Path | None, name: str) -> Answer:
 
 @cache
 def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _page(links: list[tuple[str, str]]) -> Answer:

@@ -88,9 +88,10 @@ class Handler(BaseHTTPRequestHandler):
         if self.command not in ("GET", "HEAD"):
             return json_answer(405, {"error": "only GET and HEAD"})
         if path.startswith("/simple/"):
-            return index.answer(self.server.catalog.folder("index"), path.removeprefix("/simple/"))
-        if path.startswith("/apt/"):
-            return index.static(self.server.catalog.folder("apt"), path.removeprefix("/apt/"))
+            return index.answer(self.server.catalog.folders("index"), path.removeprefix("/simple/"))
+        for kind in ("apt", "files"):
+            if path.startswith(f"/{kind}/"):
+                return index.static(self.server.catalog.folders(kind), path.removeprefix(f"/{kind}/"))
         return hub.answer(self.server.catalog, path)
 
     def _control(self, path: str, body: bytes) -> Answer:

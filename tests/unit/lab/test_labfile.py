@@ -10,8 +10,8 @@ import pytest
 from hermeion.errors import LabError
 from hermeion.lab import cache
 from hermeion.lab.fleet import ssh_command
-from hermeion.lab.labfile import HostEntry, LabFile, ModelEntry, read_lab_file, write_lab_file
-from hermeion.lab.mirrors import describe_mirrors
+from hermeion.lab.labfile import ArchiveEntry, HostEntry, LabFile, ModelEntry, read_lab_file, write_lab_file
+from hermeion.lab.mirrors import describe_mirrors, files_of
 from hermeion.lab.network import candidate_subnets, read_routes
 from hermeion.lab.paths import StatePaths, cache_root
 
@@ -33,7 +33,11 @@ def a_lab() -> LabFile:
         hosts=[HostEntry(name="gpu-1", address="10.1.2.11", port=22, gpus="1xL40S")],
         mirrors=describe_mirrors("10.1.2.2", state),
         images={"vllm": "vllm/vllm-openai:v0.32.0@sha256:" + "a" * 64},
-        models=[ModelEntry(name="tiny-llama", repo="hermeion-lab/tiny-llama", revision="b" * 40)],
+        models=[
+            ModelEntry(name="tiny-llama", repo="hermeion-lab/tiny-llama", revision="b" * 40),
+            ModelEntry(name="tiny-llama-gguf", repo="hermeion-lab/tiny-llama-GGUF", revision="c" * 40, file="t.gguf"),
+        ],
+        archives={"llamacpp": ArchiveEntry(url=f"{files_of('10.1.2.2')}l.tar.gz", sha256="d" * 64)},
     )
 
 
@@ -41,7 +45,13 @@ def test_lab_json_has_the_agreed_keys() -> None:
     state = StatePaths.of("lab")
     write_lab_file(a_lab(), state)
     value = json.loads(state.lab_file.read_text())
-    assert list(value) == ["name", "user", "key", "known_hosts", "hosts", "mirrors", "images", "models"]
+    built = ["images", "models", "archives", "requirements", "environment"]
+    assert list(value) == ["name", "user", "key", "known_hosts", "hosts", "mirrors", *built]
+    assert value["models"] == [
+        {"name": "tiny-llama", "repo": "hermeion-lab/tiny-llama", "revision": "b" * 40},
+        {"name": "tiny-llama-gguf", "repo": "hermeion-lab/tiny-llama-GGUF", "revision": "c" * 40, "file": "t.gguf"},
+    ]
+    assert value["archives"] == {"llamacpp": {"url": "https://10.1.2.2:8443/files/l.tar.gz", "sha256": "d" * 64}}
     assert value["mirrors"] == {
         "registry": "10.1.2.2:5000",
         "hub": "https://10.1.2.2:8443",
@@ -50,6 +60,16 @@ def test_lab_json_has_the_agreed_keys() -> None:
         "ca": str(state.ca),
     }
     assert read_lab_file("lab") == a_lab()
+
+
+def test_a_lab_without_archives_can_be_read() -> None:
+    """The file of a lab that an older version raised is one of this version too."""
+    state = StatePaths.of("lab")
+    write_lab_file(a_lab(), state)
+    value = json.loads(state.lab_file.read_text())
+    del value["archives"], value["requirements"], value["environment"]
+    state.lab_file.write_text(json.dumps(value))
+    assert read_lab_file("lab") == a_lab().model_copy(update={"archives": {}})
 
 
 def test_a_lab_that_is_not_up_says_how_to_raise_it() -> None:

@@ -1,4 +1,4 @@
-"""The Hub contract, the package index, the apt folder and the knobs, over loopback."""
+"""The Hub contract, the package index, the folders of files and the knobs, over loopback."""
 
 from __future__ import annotations
 
@@ -21,16 +21,20 @@ CONFIG = b'{"a": 1}'
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[LabServer]:
-    for folder in ("model", "wheels", "apt", "serving"):
+    for folder in ("model", "wheels", "more-wheels", "apt", "files", "serving"):
         (tmp_path / folder).mkdir()
     (tmp_path / "model" / "model.safetensors").write_bytes(WEIGHTS)
     (tmp_path / "model" / "config.json").write_bytes(CONFIG)
     (tmp_path / "wheels" / "Some_Thing-1.0-py3-none-any.whl").write_bytes(b"wheel")
+    (tmp_path / "more-wheels" / "Some_Thing-1.0-py3-none-any.whl").write_bytes(b"another of that name")
+    (tmp_path / "more-wheels" / "some_thing-2.0+cpu-py3-none-any.whl").write_bytes(b"newer")
+    (tmp_path / "files" / "l.tar.gz").write_bytes(b"archive")
     (tmp_path / "apt" / "Packages").write_bytes(b"Package: x\n")
     (tmp_path / "secret").write_bytes(b"not served")
     served = {
         "models": [{"repo": REPO, "revision": REVISION, "path": str(tmp_path / "model")}],
-        "index": str(tmp_path / "wheels"),
+        "index": [str(tmp_path / "wheels"), str(tmp_path / "more-wheels")],
+        "files": str(tmp_path / "files"),
         "apt": str(tmp_path / "apt"),
     }
     (tmp_path / "serving" / "served.json").write_text(json.dumps(served))
@@ -106,6 +110,24 @@ def test_the_apt_folder_and_nothing_beside_it(client: httpx.Client) -> None:
     assert client.get("/apt/Packages").content == b"Package: x\n"
     assert client.get("/apt/./Packages").status_code == 200
     assert client.get("/apt/%2e%2e/secret").status_code == 404
+
+
+def test_an_index_of_two_folders_is_one(client: httpx.Client) -> None:
+    """Wheels of all folders are listed; of two with one name, the first folder's is linked and sent."""
+    page = client.get("/simple/some-thing/").text
+    assert page.count("<a ") == 2
+    assert hashlib.sha256(b"another of that name").hexdigest() not in page
+    assert f"#sha256={hashlib.sha256(b'newer').hexdigest()}" in page
+    assert client.get("/simple/some-thing/some_thing-2.0+cpu-py3-none-any.whl").content == b"newer"
+    assert client.get("/simple/some-thing/some_thing-2.0%2Bcpu-py3-none-any.whl").content == b"newer"
+
+
+def test_files_and_nothing_beside_them(client: httpx.Client) -> None:
+    """Archives are served as they are, in parts too; their folder is not listed, and not left."""
+    assert client.get("/files/l.tar.gz").content == b"archive"
+    assert client.get("/files/l.tar.gz", headers={"Range": "bytes=3-"}).content == b"hive"
+    assert client.get("/files/").status_code == 404
+    assert client.get("/files/%2e%2e/secret").status_code == 404
 
 
 def test_a_status_can_be_forced_a_number_of_times(client: httpx.Client) -> None:

@@ -1,0 +1,1 @@
+"""What goes into the lab's archive of llama.cpp."""
