@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from pydantic import ValidationError
 from pyinfra.api.host import Host
@@ -17,13 +16,12 @@ from hermeion.answers import parse_answers
 from hermeion.checks import check_plan
 from hermeion.demands import check_inventory
 from hermeion.drivers import check_image_cuda
-from hermeion.engines import ENGINES
 from hermeion.errors import ApplyError, HermeionError, InventoryError, PlacementError
 from hermeion.facts import HostProbe, run_or_fail
-from hermeion.gpu_names import describe_models
 from hermeion.hosts import reconcile
 from hermeion.inventory import HostSpec, parse_host_spec
 from hermeion.model_files import model_question, read_model
+from hermeion.named_files import read_locks, read_named
 from hermeion.operations import Judgement
 from hermeion.planner import make_plan, unread_models
 from hermeion.plans import Plan, RuntimePlan, Service
@@ -40,7 +38,7 @@ from hermeion.sources import (
     read_answers,
     settle,
 )
-from hermeion.stages import Stages, find_stages
+from hermeion.stages import Stages, find_stages, has_engine
 from hermeion.variants import ModelFacts
 
 
@@ -51,12 +49,14 @@ class Wanted:
     Attributes:
         ca: Certificates of ``hermes_mirrors/ca``, or ``None``.
         keys: Public keys of the mirrors of package repositories, as text, by ``apt/nvidia`` and so on.
+        locks: Locked requirements of native engines, as text, by service.
         token: Token for the Hub from the environment variable HF_TOKEN, or ``None``.
     """
 
     spec: HostSpec
     ca: str | None
     keys: Mapping[str, str]
+    locks: Mapping[str, str]
     token: str | None = field(repr=False)
 
     @classmethod
@@ -81,8 +81,8 @@ class Wanted:
                 own = spec
         if problems or own is None:
             raise InventoryError("\n".join(["the inventory cannot be used:", *dict.fromkeys(problems)]))
-        ca, keys = _files(host.name, own)
-        return cls(spec=own, ca=ca, keys=keys, token=os.environ.get("HF_TOKEN"))
+        ca, keys, locks = _files(host.name, own)
+        return cls(spec=own, ca=ca, keys=keys, locks=locks, token=os.environ.get("HF_TOKEN"))
 
     def refused(self, host: Host, error: HermeionError) -> None:
         """Remember and show why a host is refused."""
@@ -92,25 +92,17 @@ class Wanted:
         narration.say(host, presentation.refusal(message.removeprefix(f"{host.name}: ")))
 
 
-def _read(host: str, key: str, path: str | None) -> str | None:
-    if path is None:
-        return None
-    try:
-        return Path(path).expanduser().read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InventoryError(f"{host}: {key}: {path} cannot be read: {error}") from error
-
-
-def _files(host: str, spec: HostSpec) -> tuple[str | None, dict[str, str]]:
+def _files(host: str, spec: HostSpec) -> tuple[str | None, dict[str, str], dict[str, str]]:
+    """Texts of the files that the inventory names: certificates, keys of repositories, locks of native engines."""
     mirrors = spec.hermes_mirrors
-    ca = _read(host, "hermes_mirrors/ca", mirrors.ca)
+    ca = read_named(host, "hermes_mirrors/ca", mirrors.ca)
     keys = {}
     for kind, group in (("apt", mirrors.apt), ("rpm", mirrors.rpm)):
         for name in type(group).model_fields:
             path = getattr(getattr(group, name), "key", None)
-            if (text := _read(host, f"hermes_mirrors/{kind}/{name}/key", path)) is not None:
+            if (text := read_named(host, f"hermes_mirrors/{kind}/{name}/key", path)) is not None:
                 keys[f"{kind}/{name}"] = text
-    return ca, keys
+    return ca, keys, read_locks(host, spec)
 
 
 @dataclass(slots=True)
@@ -134,11 +126,14 @@ class Target:
         """Stages with something to do."""
         return self.stages.pending
 
+    def _plan(self) -> Plan:
+        return make_plan(self.host.name, self.wanted.spec, self.probe, self.facts, self.wanted.locks)
+
     def refresh(self) -> str | None:
         """Probe again and make the plan again; ``None`` if every decision is the same, else both sides."""
         self.probe = observe(self.host, self.wanted.spec)
         try:
-            plan = _settled(make_plan(self.host.name, self.wanted.spec, self.probe, self.facts), self.sources)
+            plan = _settled(self._plan(), self.sources)
         except HermeionError as error:
             return str(error)
         for old, new in zip(self.plan.services, plan.services, strict=True):
@@ -156,7 +151,7 @@ class Target:
         """Probe again and decide about the driver again: it is well, a reboot is due, or must not be."""
         self.probe = observe(self.host, self.wanted.spec)
         try:
-            driver = make_plan(self.host.name, self.wanted.spec, self.probe, self.facts).driver
+            driver = self._plan().driver
         except HermeionError as error:
             return Judgement(refusal=str(error))
         return Judgement() if driver.action == "leave alone" else Judgement(due=driver.reboot or driver.reason)
@@ -210,27 +205,11 @@ def read_models(state: State, host: Host, wanted: Wanted, probe: Probe) -> dict[
     spec = wanted.spec
     entries = {entry.name: entry for entry in spec.hermes_catalog}
     facts = {}
-    for name in unread_models(host.name, spec, probe):
+    for name in unread_models(host.name, spec, probe, wanted.locks):
         script = model_question(spec, entries[name], ca=wanted.ca, token=wanted.token)
         lines = run_or_fail(state, host, script, f"asking about {name}")
         facts[name] = read_model(host.name, spec, entries[name], parse_answers(lines))
     return facts
-
-
-def check_startable(plan: Plan) -> None:
-    """See that this release can start what is planned, and not only plan it.
-
-    Raises:
-        PlacementError: A service is for an engine that it cannot start yet.
-    """
-    for service in plan.services:
-        engine = ENGINES[service.engine]
-        if not engine.RUNNABLE:
-            raise PlacementError(
-                f"{plan.host}: {service.name}: {engine.LABEL} is planned ({service.variant}, {service.context} tokens "
-                f"on {describe_models([gpu.model for gpu in service.gpus])}), and this release cannot start it yet. "
-                "It starts vLLM: leave engine out, or set it to 'vllm'."
-            )
 
 
 def _settled(plan: Plan, sources: dict[str, Sources]) -> Plan:
@@ -258,15 +237,14 @@ def prepare(state: State, host: Host, wanted: Wanted) -> Target:
     narration.see(host, seen_json(host.name, probe))
     facts = read_models(state, host, wanted, probe)
     narration.see(host, {"models": canonical(facts)})
-    plan = make_plan(host.name, spec, probe, facts)
-    check_startable(plan)
+    plan = make_plan(host.name, spec, probe, facts, wanted.locks)
     for finding in check_plan(plan, reconcile(host.name, probe)):
         if finding.severity == "error":
             raise PlacementError(f"{finding.subject}: {finding.message}")
     sources: dict[str, Sources] = {}
     for service in plan.services:
         complete = service.path is not None or probe.weights.get(service.snapshot) == "complete"
-        if service.revision and complete and service.image.reference in probe.images:
+        if service.revision and complete and has_engine(service, probe):
             continue
         script = question_script(spec, service, ca=wanted.ca, token=wanted.token)
         lines = run_or_fail(state, host, script, "asking the Hub and the registry")
@@ -274,7 +252,8 @@ def prepare(state: State, host: Host, wanted: Wanted) -> Target:
     plan = _settled(plan, sources)
     for service in plan.services:
         if found := sources.get(service.name):
-            plan = _with_remarks(plan, check_image_cuda(host.name, service, found.cuda, found.requires, plan.driver))
+            remarks = check_image_cuda(host.name, service, found.cuda, found.requires, plan.driver)
+            plan = _with_remarks(plan, remarks)
             check_room(host.name, service, found, probe)
     stages = find_stages(spec, plan, probe, templates=share("templates"), ca=wanted.ca)
     narration.keep(host, {"plan": plan.to_json(), "pending": stages.pending})

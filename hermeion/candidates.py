@@ -63,11 +63,14 @@ class Floor:
     least: int
 
 
+def with_engine(engine: Engine) -> str:
+    """`` with llama.cpp``; vLLM is not said."""
+    return "" if engine.NAME == "vllm" else f" with {engine.LABEL}"
+
+
 def option_text(variant: Variant, gpus: GpuSet, kv: KvPrecision, sequences: int, default: int, engine: Engine) -> str:
     """How an option is called in plans and refusals; what is usual is not said."""
-    text = f"{variant.name} on {describe(gpus)}"
-    if engine.NAME != "vllm":
-        text += f" with {engine.LABEL}"
+    text = f"{variant.name} on {describe(gpus)}{with_engine(engine)}"
     if kv != "bf16":
         text += f", {kv.upper()} KV cache"
     if sequences < default:

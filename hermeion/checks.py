@@ -61,7 +61,7 @@ def _memory_fits(service: Service, path: str) -> Iterator[Finding]:
 def _pins_are_pins(service: Service, path: str) -> Iterator[Finding]:
     if service.revision and not re.fullmatch(r"[0-9a-f]{40}", service.revision):
         yield Finding(severity="error", subject=f"{path}/revision", message=f"not a commit: {service.revision}")
-    if service.image.digest and not re.fullmatch(r"sha256:[0-9a-f]{64}", service.image.digest):
+    if service.image and service.image.digest and not re.fullmatch(r"sha256:[0-9a-f]{64}", service.image.digest):
         yield Finding(severity="error", subject=f"{path}/image", message=f"not a digest: {service.image.digest}")
     if any(key.replace("_", "-") == "trust-remote-code" for key in service.config):
         yield Finding(severity="error", subject=f"{path}/config", message="trust-remote-code is never set")

@@ -5,34 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 
-from hermeion.engines import ENGINES
+from hermeion.engines.options import check_options
 from hermeion.engines.protocol import Engine
 from hermeion.errors import InventoryError
 from hermeion.gpu_names import find_gpu_set
 from hermeion.inventory import HostSpec, ServiceSpec
+from hermeion.rounds import engine_meant
 from hermeion.variants import Catalog, Variant, merge_catalog
-
-OUR_OPTIONS = frozenset(
-    {
-        "api-key",
-        "config",
-        "gpu-memory-utilization",
-        "host",
-        "kv-cache-dtype",
-        "kv-cache-memory-bytes",
-        "max-model-len",
-        "max-num-batched-tokens",
-        "max-num-seqs",
-        "model",
-        "pipeline-parallel-size",
-        "port",
-        "revision",
-        "served-model-name",
-        "tensor-parallel-size",
-        "trust-remote-code",
-    }
-)
-"""Options that ``extra_args`` may not set: what the plan decides (context, sequences, GPUs …), and remote code."""
 
 
 def find_variants(host: str, spec: ServiceSpec, catalog: Catalog) -> tuple[Variant, ...]:
@@ -60,20 +39,22 @@ def find_variants(host: str, spec: ServiceSpec, catalog: Catalog) -> tuple[Varia
     return chosen
 
 
-def _engine(spec: ServiceSpec) -> Engine:
-    return ENGINES["vllm" if spec.engine == "auto" else spec.engine]
+def _check_runtime(path: str, service: ServiceSpec, engine: Engine) -> None:
+    container, venv, archive = service.runtime == "compose", engine.NATIVE == "venv", engine.NATIVE == "archive"
+    if service.image and not container:
+        raise InventoryError(f"{path}/image: is for runtime 'compose'; this service runs natively.")
+    if service.requirements and (container or not venv):
+        reason = "runtime 'systemd'" if container else "vLLM and SGLang"
+        raise InventoryError(f"{path}/requirements: is for {reason}.")
+    if service.archive and (container or not archive):
+        reason = "runtime 'systemd'" if container else "llama.cpp and Ollama"
+        raise InventoryError(f"{path}/archive: is for {reason}.")
 
 
-def _check_service(path: str, service: ServiceSpec) -> None:
-    engine, version = _engine(service), service.engine_version
-    if version and version not in engine.VERSIONS:
-        raise InventoryError(
-            f"{path}/engine_version: {engine.LABEL} {version} is not one of those that were checked: "
-            f"{', '.join(engine.VERSIONS)}."
-        )
-    ours = sorted(OUR_OPTIONS & {option.lstrip("-").replace("_", "-") for option in service.extra_args})
-    if ours:
-        raise InventoryError(f"{path}/extra_args: {ours[0]!r} is not for extra_args to set.")
+def _check_service(path: str, service: ServiceSpec, *, gguf: bool) -> None:
+    engine = engine_meant(service, gguf=gguf)
+    check_options(path, service, engine)
+    _check_runtime(path, service, engine)
     if service.min_context and service.context != "max" and service.min_context > service.context:
         raise InventoryError(
             f"{path}/min_context: {service.min_context} tokens are more than the wanted context of {service.context}."
@@ -93,12 +74,22 @@ def check_inventory(host: str, spec: HostSpec) -> None:
         except InventoryError as error:
             raise InventoryError(f"{host}: hermes_gpus: {error}") from error
     for service in spec.hermes_services:
-        find_variants(host, service, catalog)
-        _check_service(f"{host}: hermes_services/{service.name}", service)
+        variants = find_variants(host, service, catalog)
+        files = {entry.name for entry in spec.hermes_catalog if entry.file}
+        gguf = service.model in files or (
+            bool(variants) and all(variant.format.container == "gguf" for variant in variants)
+        )
+        _check_service(f"{host}: hermes_services/{service.name}", service, gguf=gguf)
 
 
-def wanted_hash(spec: ServiceSpec, host: HostSpec) -> str:
-    """Hash of everything in the inventory that decides about a service, 12 hexadecimal digits."""
+def wanted_hash(spec: ServiceSpec, host: HostSpec, lock: str | None = None) -> str:
+    """Hash of everything in the inventory that decides about a service, 12 hexadecimal digits.
+
+    Args:
+        lock: Text of the file that the service's ``requirements`` names, or ``None``.
+    """
     own = [entry.to_json() for entry in host.hermes_catalog if entry.name == spec.model]
-    wanted = [spec.to_json(), own, host.hermes_cache, host.hermes_mirrors.registry]
+    # Where the file lies is nobody's business: what is in it decides.
+    asked = {**spec.to_json(), "requirements": lock}
+    wanted = [asked, own, host.hermes_cache, host.hermes_mirrors.registry]
     return hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()[:12]

@@ -6,12 +6,14 @@ from collections.abc import Iterator, Sequence
 
 from hermeion.candidates import Candidate
 from hermeion.engines import ENGINES
+from hermeion.engines.natives import archive, requirements
 from hermeion.gpu_sets import describe
 from hermeion.gpus import gpu_models
 from hermeion.hosts import Host, gpus_of
 from hermeion.inventory import ServiceSpec
 from hermeion.records import Record
-from hermeion.search import Search, pairs_for
+from hermeion.rounds import bound_keys, rounds_for
+from hermeion.search import Search
 from hermeion.variants import Variant
 
 LEAST_USEFUL = 1024
@@ -31,7 +33,13 @@ REFERENCE_MODELS = (
 LIMITS = ("context", "min_context", "sequences", "kv_precision", "gpus", "variant")
 """Keys of a service that leave the planner fewer choices."""
 
-Changes = dict[str, str | int | None]
+MACHINES = ("x86_64", "aarch64")
+"""What ``uname -m`` prints on hosts with NVIDIA GPUs."""
+
+LAST_ENGINES = ("sglang", "ollama")
+"""Engines that are named where nothing else on the host helps: what they serve, vLLM and llama.cpp mostly serve too."""
+
+Changes = dict[str, str | int | dict[str, str] | None]
 """Keys of ``hermes_services`` and their new values."""
 
 
@@ -51,7 +59,7 @@ class Fix(Record):
 
 def _search(spec: ServiceSpec, search: Search, variants: Sequence[Variant]) -> Candidate | None:
     """The same search for another wish: what later services need is left to them here too."""
-    return Search(spec, search.host, search.free, search.current, search.leave).best(pairs_for(spec, variants))
+    return Search(spec, search.host, search.free, search.current, search.leave).find(rounds_for(spec, variants))
 
 
 def _changed(spec: ServiceSpec, changes: Changes) -> ServiceSpec:
@@ -68,13 +76,41 @@ def _possible(spec: ServiceSpec, longest: int) -> Changes:
     return changes
 
 
-def _engine(spec: ServiceSpec, name: str) -> Changes:
-    """Another engine, which has versions of its own."""
-    return {"engine": name, "engine_version": None} if spec.engine_version else {"engine": name}
+def _defaults(keys: Sequence[str]) -> Changes:
+    return {key: ServiceSpec.model_fields[key].default for key in keys}
 
 
-def _startable(spec: ServiceSpec, search: Search, variants: Sequence[Variant]) -> Iterator[Changes]:
-    """Changes to the inventory that may help and that this release can start, those that cost the user least first."""
+def _without_binding(spec: ServiceSpec) -> Changes:
+    return _defaults(bound_keys(spec))
+
+
+def _runtimes(spec: ServiceSpec, changes: Changes) -> Iterator[Changes]:
+    """A change of engine, and for a native service also a container: for some engines nothing is there to install."""
+    if changes:
+        yield changes
+    if spec.runtime == "systemd":
+        yield {**changes, "runtime": "compose"}
+
+
+def _engines(spec: ServiceSpec) -> Iterator[Changes]:
+    """Other engines that ``auto`` might take, without what is written for the one that the inventory names."""
+    bound = _without_binding(spec)
+    if spec.engine == "auto":
+        yield from _runtimes(spec, bound)
+        return
+    for name in ENGINES:
+        if name not in {spec.engine, *LAST_ENGINES}:
+            yield from _runtimes(spec, {"engine": name, **bound})
+
+
+def _last_engines(spec: ServiceSpec) -> Iterator[Changes]:
+    for name in LAST_ENGINES:
+        if name != spec.engine:
+            yield from _runtimes(spec, {"engine": name, **_without_binding(spec)})
+
+
+def _on_here(spec: ServiceSpec, search: Search, model: Sequence[Variant]) -> Iterator[Changes]:
+    """Changes to the inventory that may help on this host, those that cost the user least first."""
     if spec.context != "max" or spec.min_context:
         shorter = sorted({c.context for c in search.tried if c.context >= LEAST_USEFUL}, reverse=True)
         for context in shorter:
@@ -89,34 +125,49 @@ def _startable(spec: ServiceSpec, search: Search, variants: Sequence[Variant]) -
                 yield {"sequences": spec.sequences >> power}
     if spec.variant != "auto":
         yield {"variant": "auto"}
-    if spec.engine != "auto":
-        for name in (name for name, engine in ENGINES.items() if spec.engine != name and engine.RUNNABLE):
-            yield _engine(spec, name)
-    for variant in variants:
-        if variant.format.container == "safetensors" and variant.name != spec.variant:
+    yield from _engines(spec)
+    for variant in model:
+        if variant.only_by_name and variant.name != spec.variant:  # `auto` has tried all others
             yield {"variant": variant.name}
-    if bare := _without_limits(spec):
+    bare = _without_limits(spec)
+    if bare:
         yield bare
+        yield from ({**bare, **other} for other in _engines(spec))
+    for other in _last_engines(spec):
+        yield other
+        if bare:
+            yield {**bare, **other}
 
 
-def _plannable(spec: ServiceSpec, variants: Sequence[Variant]) -> Iterator[Changes]:
-    """Other engines, which this release plans and does not start."""
-    if spec.engine == "auto":
-        for name, engine in ENGINES.items():
-            if not engine.RUNNABLE:
-                yield from ({**_engine(spec, name), "variant": variant.name} for variant in variants)
+def _is_gguf(named: object, model: Sequence[Variant]) -> bool:
+    """Whether ``auto`` takes llama.cpp for the variant that is named, or for all that there is of the model."""
+    return all(v.format.container == "gguf" for v in model if named in {"auto", v.name, v.precision})
+
+
+def _whole(spec: ServiceSpec, changes: Changes, model: Sequence[Variant]) -> Changes:
+    """Where another variant is another engine's under ``auto``, what is written for the one before has to go."""
+    variant = changes.get("variant", spec.variant)
+    if spec.engine != "auto" or _is_gguf(variant, model) == _is_gguf(spec.variant, model):
+        return changes
+    return {**changes, **_without_binding(spec)}
+
+
+def _once(spec: ServiceSpec, changes: Iterator[Changes], model: Sequence[Variant]) -> Iterator[Changes]:
+    seen: list[Changes] = []
+    for change in (_whole(spec, some, model) for some in changes):
+        if change not in seen:
+            seen.append(change)
+            yield change
 
 
 def _without_limits(spec: ServiceSpec) -> Changes:
     """The wish for the model alone, whatever of it can be had."""
-    defaults = {key: ServiceSpec.model_fields[key].default for key in LIMITS}
-    return {key: default for key, default in defaults.items() if getattr(spec, key) != default}
+    return {key: default for key, default in _defaults(LIMITS).items() if getattr(spec, key) != default}
 
 
 def _wider(spec: ServiceSpec) -> Iterator[Changes]:
     """Changes that go with other hardware, those that cost the user least first."""
-    engines = [name for name, engine in ENGINES.items() if spec.engine != "auto" or not engine.RUNNABLE]
-    others = [_engine(spec, name) for name in engines if name != spec.engine]
+    others = [*_engines(spec), *_last_engines(spec)]
     bare = _without_limits(spec)
     yield {}
     if spec.variant != "auto":
@@ -140,20 +191,24 @@ def _words(changes: Changes) -> str:
     return " and ".join(f"{key} = {value!r}" for key, value in changes.items())
 
 
-LATER = "; this release plans that and does not start it yet"
-
-
-def _later(found: Candidate) -> str:
-    return "" if found.engine.RUNNABLE else LATER
+def _can_be_installed(spec: ServiceSpec, found: Candidate) -> bool:
+    """Whether there is something to install a native service's engine from, on some machine."""
+    engine, version = found.engine, found.version
+    if spec.runtime == "compose":
+        return True
+    if engine.NATIVE == "venv":
+        return bool(spec.requirements or requirements(engine.NAME, version))
+    return bool(spec.archive) or any(archive(engine.NAME, version, machine) for machine in MACHINES)
 
 
 def _on_this_host(
     spec: ServiceSpec, changes: Changes, search: Search, variants: Sequence[Variant], model: Sequence[Variant]
 ) -> Fix | None:
-    found = _search(_changed(spec, changes), search, _allowed(changes, variants, model))
-    if not found:
+    changed = _changed(spec, changes)
+    found = _search(changed, search, _allowed(changes, variants, model))
+    if not found or not _can_be_installed(changed, found):
         return None
-    where = f"{found.variant.name} on {describe(found.gpus)}, {found.context} tokens{_later(found)}"
+    where = f"{found.variant.name} on {describe(found.gpus)}, {found.context} tokens"
     return Fix(text=f"with {_words(changes)} it fits: {where}", changes=changes)
 
 
@@ -170,11 +225,11 @@ def _on_other_hardware(spec: ServiceSpec, changes: Changes, host: Host, allowed:
                 continue  # not even the weights
             free = gpus_of(catalogue[name], count)
             search = Search(anything, Host(name=host.name, gpus=free, nvswitch=False), free)
-            if found := search.best(pairs_for(anything, allowed)):
-                with_changes = f", and {_words(needed)}" if needed else ""
+            found = search.find(rounds_for(anything, allowed))
+            if found and _can_be_installed(anything, found):
+                changed = f", and {_words(needed)}" if needed else ""
                 return Fix(
-                    text=f"{count} × {name}, all memory free{with_changes}: {found.variant.name}, {found.context} "
-                    f"tokens{_later(found)}",
+                    text=f"{count} × {name}, all memory free{changed}: {found.variant.name}, {found.context} tokens",
                     changes=needed,
                     gpus=(count, name),
                 )
@@ -185,8 +240,6 @@ def find_fix(
     spec: ServiceSpec, host: Host, search: Search, variants: Sequence[Variant], model: Sequence[Variant]
 ) -> Fix | None:
     """The first change with which the service fits: to the inventory, else to the host, else to both.
-
-    What this release can start comes first; another engine on the same host is told beside other hardware.
 
     Args:
         search: The search that found nothing.
@@ -199,18 +252,13 @@ def find_fix(
             return fix
         spec = _changed(spec, first)
         search = Search(spec, host, search.free, search.current, search.leave)
-        search.best(pairs_for(spec, variants))
-    for changes in _startable(spec, search, model):
-        fix = _on_this_host(spec, {**first, **changes}, search, variants, model)
-        if fix and (spec.engine != "auto" or not fix.text.endswith(LATER)):
-            return fix
-    other = (_on_this_host(spec, {**first, **changes}, search, variants, model) for changes in _plannable(spec, model))
-    planned = next((fix for fix in other if fix), None)
-    hardware = (
-        _on_other_hardware(spec, {**first, **changes}, host, _allowed(changes, variants, model))
-        for changes in _wider(spec)
+        search.find(rounds_for(spec, variants))
+    here = (
+        _on_this_host(spec, {**first, **more}, search, variants, model)
+        for more in _once(spec, _on_here(spec, search, model), model)
     )
-    bought = next((fix for fix in hardware if fix), None)
-    if planned and bought and not bought.text.endswith(LATER):
-        return bought.model_copy(update={"text": f"{bought.text}. Or, {planned.text}"})
-    return planned or bought
+    elsewhere = (
+        _on_other_hardware(spec, {**first, **more}, host, _allowed(more, variants, model))
+        for more in _once(spec, _wider(spec), model)
+    )
+    return next((fix for fixes in (here, elsewhere) for fix in fixes if fix), None)

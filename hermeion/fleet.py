@@ -57,10 +57,6 @@ def _option(service: Service) -> str:
 
 def _service_view(service: Service, report: HostReport, bits_per_second: float) -> ServiceView:
     memory = service.memory
-    engine = ENGINES.get(service.engine)
-    remarks = service.remarks
-    if engine and not engine.RUNNABLE:
-        remarks += (f"{engine.LABEL} is planned, and not started by this release",)
     rejections = report.plan.rejections if report.plan else ()
     return ServiceView(
         name=service.name,
@@ -73,7 +69,7 @@ def _service_view(service: Service, report: HostReport, bits_per_second: float) 
         expected=service.kv_tokens if divides_cache(service) else memory.kv_tokens_expected,
         full_requests=memory.kv_tokens // service.context,
         estimates=_estimates(service, report, bits_per_second),
-        remarks=remarks,
+        remarks=service.remarks,
         rejections=tuple(rejection for rejection in rejections if rejection.service == service.name),
         wanted=_asked(report.wanted).get(service.name, {}),
         stays=report.running.get(service.name) == service.release_id,

@@ -20,6 +20,35 @@ ImageReference = Annotated[
     str, StringConstraints(pattern=r"^([\w.-]+:\d+/)?[a-z0-9._/-]+:[\w][\w.-]{0,127}(@sha256:[0-9a-f]{64})?$")
 ]
 AbsolutePath = Annotated[str, StringConstraints(pattern=r"^/[\w./+-]+$")]
+ServedName = Annotated[str, StringConstraints(pattern=r"^[\w./:+@-]{1,128}$")]
+EnvironmentName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+class ArchiveFileSpec(Record):
+    """A file with its checksum."""
+
+    url: str = Field(
+        pattern=r"^https?://[\w.:/%+~@-]+\.(tar\.gz|tgz|tar\.zst|tar\.xz)$",
+        description="Where it is: `.tar.gz`, `.tgz`, `.tar.zst` or `.tar.xz`.",
+    )
+    sha256: Sha256 = Field(description="Its checksum, 64 hexadecimal digits; another file is not unpacked.")
+
+
+class ArchiveSpec(ArchiveFileSpec):
+    """A binary release of an engine."""
+
+    program: str | None = Field(
+        default=None,
+        pattern=r"^[\w.+-]+(/[\w.+-]+)*$",
+        description="Path of the program in it, below the one folder that everything may lie in. None: "
+        "`llama-server` or `bin/ollama`.",
+    )
+    libraries: ArchiveFileSpec | None = Field(
+        default=None,
+        description="A second archive that is unpacked into the same folder: CUDA's libraries, which llama.cpp's own "
+        "releases keep apart.",
+    )
 
 
 class ServiceSpec(Record):
@@ -38,11 +67,12 @@ class ServiceSpec(Record):
     )
     engine: Literal["auto", "vllm", "sglang", "llamacpp", "ollama"] = Field(
         default="auto",
-        description="Engine. `auto`: vLLM. The others are planned, and not started by this release.",
+        description="Engine. `auto`: vLLM, and llama.cpp for a variant in GGUF files.",
     )
     engine_version: str | None = Field(
         default=None,
-        description="Version of the engine. None: the newest that this release knows.",
+        description="Version of the engine. None: the newest that this release knows. A newer one is planned as the "
+        "newest known, with a remark.",
         examples=["0.33.0"],
     )
     image: ImageReference | None = Field(
@@ -71,10 +101,10 @@ class ServiceSpec(Record):
         description="Requests served at the same time. None: the engine's default for the GPU, or fewer where the "
         "wanted context only fits then.",
     )
-    kv_precision: Literal["auto", "bf16", "fp8"] = Field(
+    kv_precision: Literal["auto", "bf16", "fp8", "q8_0"] = Field(
         default="auto",
-        description="Precision of the KV cache. `auto`: 16 bits, and FP8 where a context in numbers (or `min_context`) "
-        "only fits then and the GPUs have it.",
+        description="Precision of the KV cache. `auto`: 16 bits, and 8 (FP8 with vLLM and SGLang, Q8_0 with llama.cpp "
+        "and Ollama) where a context in numbers (or `min_context`) only fits then and the GPUs have it.",
     )
     gpus: Literal["auto"] | Annotated[int, Field(ge=1, le=64)] | Annotated[tuple[str, ...], Field(min_length=1)] = (
         Field(
@@ -84,7 +114,27 @@ class ServiceSpec(Record):
         )
     )
     port: int = Field(default=8000, ge=1, le=65535, description="Port on 127.0.0.1 where the service listens.")
-    runtime: Literal["compose"] = Field(default="compose", description="How it runs: Docker Compose.")
+    runtime: Literal["compose", "systemd"] = Field(
+        default="compose",
+        description="How it runs: in a container of Docker Compose, or natively, as a systemd service from a folder of "
+        "the engine's own under `/opt/hermeion/engines`.",
+    )
+    requirements: str | None = Field(
+        default=None,
+        description="File on this machine with the locked requirements (pip's format, every line with hashes) of a "
+        "native vLLM or SGLang. None: those of this release for `engine_version`.",
+    )
+    archive: ArchiveSpec | None = Field(
+        default=None,
+        description="Binary release of a native llama.cpp or Ollama. None: the one that this release knows for "
+        "`engine_version`.",
+    )
+    served_names: tuple[ServedName, ...] = Field(
+        default=(),
+        description="More names under which requests may call the model, besides the service's name and the "
+        "repository's.",
+        examples=[["gpt-4o-mini"]],
+    )
     thinking: bool = Field(
         default=False,
         description="Whether the model thinks before it answers when a request does not say. "
@@ -92,8 +142,15 @@ class ServiceSpec(Record):
     )
     extra_args: dict[str, str | int | float | bool] = Field(
         default={},
-        description="More options of the engine, as its configuration file spells them.",
+        description="More options of the engine, as its configuration file spells them; of Ollama its environment "
+        "variables. What the plan decides, and what the engine's version does not know, is refused.",
         examples=[{"seed": 1}],
+    )
+    environment: dict[EnvironmentName, str] = Field(
+        default={},
+        description="More environment variables of the engine's process. Not for secrets: the plan and `docker "
+        "inspect` show them.",
+        examples=[{"NCCL_DEBUG": "INFO"}],
     )
 
 

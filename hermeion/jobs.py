@@ -1,7 +1,8 @@
 """Long work on a host runs as a job: a transient systemd unit that outlives the connection.
 
-A job's script prints ``##total BYTES``, ``##progress DONE TOTAL`` and ``##note TEXT`` for people who wait, and
-``##error TEXT`` when it fails for a reason that one sentence tells; all other output is kept for the day it fails. The next run attaches to a job that is still running.
+A job's script prints ``##total BYTES``, ``##progress DONE TOTAL`` and ``##note TEXT`` for people who wait,
+``##error TEXT`` when it fails for a reason that one sentence tells, and ``##log TEXT`` for what an engine said before
+it failed; all other output is kept for the day it fails. The next run attaches to a job that is still running.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from hermeion.records import Record
 
 TAIL_LINES = 20
 """Lines of a failed job that are shown."""
+
+SAID_LINES = 400
+"""Lines of an engine's log that are kept for an explanation."""
 
 FOLDER = "/run/hermeion/jobs"
 """On tmpfs and private: a job's script may hold a token for as long as it runs."""
@@ -100,6 +104,7 @@ class JobLog:
         note: The latest note.
         error: Why the job failed, in a sentence that needs nothing else.
         tail: The last lines that were not meant for the progress display.
+        said: The last ``##log`` lines: what an engine said, for whoever explains it.
         offset: Bytes of the log read so far.
         status: Exit status as text, ``killed``, or ``""`` while the job runs.
     """
@@ -110,6 +115,7 @@ class JobLog:
         self.note = ""
         self.error = ""
         self.tail: deque[str] = deque(maxlen=TAIL_LINES)
+        self.said: deque[str] = deque(maxlen=SAID_LINES)
         self.offset = 0
         self.status = ""
         self._partial = ""
@@ -142,6 +148,8 @@ class JobLog:
             self.note = line[7:]
         elif line.startswith("##error "):
             self.error = line[8:]
+        elif line.startswith("##log "):
+            self.said.append(line[6:])
         elif line.startswith(('{"status":', '{"errorDetail":')):
             self._docker(line)
         elif line.startswith(("dlstatus:", "pmstatus:")):

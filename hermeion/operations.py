@@ -46,8 +46,12 @@ def refuse() -> Generator[StringCommand, None, None]:
     yield StringCommand("exit", "1")
 
 
-def follow(job: str, label: str) -> str | None:
-    """Wait for a job and show its progress; ``None`` when it ended well, else what to tell."""
+def follow(job: str, label: str, explain: Callable[[str], str | None] | None = None) -> str | None:
+    """Wait for a job and show its progress; ``None`` when it ended well, else what to tell.
+
+    Args:
+        explain: Tells from what an engine said (the job's ``##log`` lines) why it failed, in a sentence, or ``None``.
+    """
     state, host = context_state, context_host
     log, progress = JobLog(), narration.Progress(host, label)
     lost_since = None
@@ -73,16 +77,20 @@ def follow(job: str, label: str) -> str | None:
     if log.error:
         return log.error if log.error.startswith(f"{host.name}: ") else f"{host.name}: {label}: {log.error}"
     tail = "\n".join(log.tail)
-    return f"{host.name}: {label} failed:\n{tail}"
+    reason = explain("\n".join(log.said)) if explain else None
+    return f"{host.name}: {label} failed:\n{tail}" + (f"\n{host.name}: {reason}" if reason else "")
 
 
 @operation(is_idempotent=False)
-def job(job: str, label: str, script: Callable[[], str]) -> Generator[StringCommand, None, None]:
+def job(
+    job: str, label: str, script: Callable[[], str], explain: Callable[[str], str | None] | None = None
+) -> Generator[StringCommand, None, None]:
     """Run a script as a job that outlives the connection, or attach to it, and wait for it.
 
     Args:
         job: Name of the job: the same work has the same name.
         script: Gives the script when its turn has come; an empty one: there is nothing to do after all.
+        explain: Tells from what an engine said why it failed, or ``None``.
     """
     if context_state.current_stage != StateStage.Execute:
         yield StringCommand("true")  # a preview: the script may depend on what earlier steps find out
@@ -95,7 +103,7 @@ def job(job: str, label: str, script: Callable[[], str]) -> Generator[StringComm
     if not text:
         return
     yield StringCommand("sh", "-s", _stdin=start_script(job, text))
-    if failure := follow(job, label):
+    if failure := follow(job, label, explain):
         yield fail_here(failure)
 
 

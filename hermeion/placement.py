@@ -10,7 +10,8 @@ from hermeion.fixes import find_fix
 from hermeion.hosts import Gpu, Host
 from hermeion.inventory import ServiceSpec
 from hermeion.plans import Rejection, Service
-from hermeion.search import Search, pairs_for
+from hermeion.rounds import rounds_for
+from hermeion.search import Search
 from hermeion.variants import Variant
 
 
@@ -45,13 +46,10 @@ def place(
     """
     left, leave = _left_for(spec, free, later)
     search = Search(spec, host, left, current, leave)
-    pairs = pairs_for(spec, variants)
-    chosen = search.best(pairs)
+    chosen = search.find(rounds_for(spec, variants))
     if chosen:
         return chosen, [rejection for option, rejection in search.rejections.items() if option != chosen.option]
     tried = [f"  - {rejection.option}: {rejection.reason}" for rejection in search.rejections.values()]
-    if not pairs:
-        tried += [f"  - {v.name}: a GGUF file, which no engine reads that this release can start" for v in variants]
     tried += [f"  - {gpu.pci_address} ({gpu.model}): {gpu.reason}" for gpu in host.unusable]
     fix = find_fix(spec, host, search, variants, model or variants)
     advice = fix.text if fix else f"no GPU in the table would hold {spec.model} like that: ask for less"

@@ -139,12 +139,53 @@ class Image(Record):
         return f"{self.name}@{self.digest}"
 
 
+class Archive(Record):
+    """A file that is downloaded, checked and unpacked. ``sha256`` is hexadecimal."""
+
+    url: str
+    sha256: str
+
+
+class Package(Record):
+    """An engine that is installed on the host itself, in a folder of its own.
+
+    Attributes:
+        name: Engine and version: ``vllm-0.33.0``.
+        kind: A virtual environment made from locked requirements, or archives of a binary release.
+        sha256: Of the requirements' text, or of the archives' checksums in their order; hexadecimal.
+        program: Words that start it, the first a path in its folder: ``("bin/vllm", "serve")``.
+        archives: What is unpacked into its folder, one over the other; empty for a virtual environment.
+        download: Bytes that come over the network, or ``None``: not known.
+        installed: Bytes that it takes on disk, or ``None``: not known.
+    """
+
+    name: str
+    kind: Literal["venv", "archive"]
+    sha256: str
+    program: tuple[str, ...]
+    archives: tuple[Archive, ...] = ()
+    download: int | None = None
+    installed: int | None = None
+
+    @property
+    def identity(self) -> str:
+        """Name of its folder; another lock or archive is another folder."""
+        return f"{self.name}-{self.sha256[:12]}"
+
+    @property
+    def folder(self) -> PurePosixPath:
+        """Its folder on the host."""
+        return PurePosixPath("/opt/hermeion/engines") / self.identity
+
+
 class Service(Record):
     """Every decision about one service: what a release is made from.
 
     Attributes:
         wanted: Hash of what the inventory asked for; as long as it is the same, the plan stays.
         path: Folder on the host with the weights, or ``None``: they are pulled from ``repo`` into the cache.
+        files: GGUF files of the weights, the first part of a split one first; empty: safetensors. With ``*`` for the
+            numbers of a split file until the repository was asked.
         revision: Commit of the weights, or ``None`` until it was resolved; of a folder, a hash of its listing.
         weights_bytes: Size of the weights in bytes.
         gpus: In PCI order.
@@ -154,10 +195,14 @@ class Service(Record):
         sequences: Requests served at the same time.
         kv_tokens: KV cache the plan promises, in tokens: ``context × sequences`` where that fits, else what fits.
         kv_needed: KV cache in bytes on the fullest GPU without which the engine does not start with this context.
-        kv_precision: Precision of the KV cache: ``bf16`` or ``fp8``.
+        kv_precision: Precision of the KV cache: ``bf16``, ``fp8`` or ``q8_0``.
         remarks: What a person should know about the choice, in sentences.
         gpu_access: How its container is given GPUs: by CDI, or by NVIDIA's runtime where Docker is older than 25.
-        config: The engine's configuration file, without secrets.
+        runtime: Whether it runs in a container of Docker Compose, or natively under systemd.
+        image: Image of its container; ``None``: it runs natively.
+        package: What it runs from natively; ``None``: it runs in a container.
+        config: The engine's options, without secrets, as :func:`hermeion.engines.protocol.Engine.config` made them.
+        environment: Environment of its process; no secret is in it.
         cache: Folder of the weights on the host.
     """
 
@@ -168,12 +213,15 @@ class Service(Record):
     variant: str
     repo: str
     path: str | None = None
+    files: tuple[str, ...] = ()
     revision: str | None
     precision: str
     weights_bytes: int
     engine: str
     engine_version: str
-    image: Image
+    runtime: Literal["compose", "systemd"] = "compose"
+    image: Image | None
+    package: Package | None = None
     gpus: tuple[PlannedGpu, ...]
     tensor_parallel: int
     pipeline_parallel: int
@@ -196,12 +244,15 @@ class Service(Record):
     @property
     def is_final(self) -> bool:
         """Whether nothing is left to be resolved."""
-        return bool(self.revision and self.image.digest and all(gpu.uuid for gpu in self.gpus))
+        runnable = self.image.digest if self.image else self.package
+        split = any("*" in name for name in self.files)
+        return bool(self.revision and runnable and not split and all(gpu.uuid for gpu in self.gpus))
 
     @property
     def snapshot(self) -> str:
-        """Name of the weights in the cache: ``models--org--name@revision``."""
-        return f"models--{self.repo.replace('/', '--')}@{self.revision}"
+        """Name of the weights in the cache: ``models--org--name@revision``, and ``+hash`` of single files' names."""
+        name = f"models--{self.repo.replace('/', '--')}@{self.revision}"
+        return f"{name}+{hashlib.sha256(chr(10).join(self.files).encode()).hexdigest()[:8]}" if self.files else name
 
     @property
     def folder(self) -> PurePosixPath:
@@ -212,6 +263,20 @@ class Service(Record):
     def unit(self) -> str:
         """Name of the systemd unit."""
         return f"hermeion-{self.name}.service"
+
+    @property
+    def runs_from(self) -> str:
+        """Image or package in a word for people: ``vllm/vllm-openai:v0.33.0``, ``vllm-0.33.0``."""
+        if self.image:
+            return f"{self.image.repository}:{self.image.tag}"
+        return self.package.name if self.package else self.engine
+
+    @property
+    def build(self) -> str:
+        """What exactly it runs from, 12 hexadecimal digits: of the image's digest, or of the package's hash."""
+        if self.image:
+            return (self.image.digest or "sha256:unresolved")[7:19]
+        return self.package.sha256[:12] if self.package else "unresolved"
 
     @property
     def decisions(self) -> dict[str, object]:

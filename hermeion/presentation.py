@@ -26,11 +26,16 @@ def service_text(service: Service) -> str:
             f"tokens promised, {memory.kv_tokens_expected} expected",
             "  per GPU: " + ", ".join(f"{name} {format_bytes(size)}" for name, size in memory.terms.items() if size),
             *(f"  mind: {remark}" for remark in service.remarks),
-            f"  weights {weights}; image {service.image.repository}:"
-            f"{service.image.tag}@{(service.image.digest or 'unresolved')[:19]}; release "
+            f"  weights {weights}; {_runs_from(service)}; release "
             f"{service.release_id if service.is_final else 'known once the driver answers'}",
         ]
     )
+
+
+def _runs_from(service: Service) -> str:
+    if service.image:
+        return f"image {service.runs_from}@{(service.image.digest or 'unresolved')[:19]}"
+    return f"native, from {service.package.folder if service.package else service.engine}"
 
 
 def plan_text(plan: Plan, stages: Stages) -> str:

@@ -11,6 +11,7 @@ from hermeion.errors import HermeionError, PlacementError
 from hermeion.fixes import Fix
 from hermeion.hosts import Host, reconcile
 from hermeion.inventory import HostSpec
+from hermeion.named_files import read_locks
 from hermeion.planner import make_plan
 from hermeion.plans import Plan, Rejection
 from hermeion.probe import Probe
@@ -82,7 +83,7 @@ def plan_saved(spec: HostSpec, saved: SavedHost) -> dict[str, Any]:
     report: dict[str, Any] = {"wanted": wanted_json(spec), "models": canonical(saved.models)}
     try:
         report |= seen_json(name, probe)
-        plan = make_plan(name, spec, probe, saved.models)
+        plan = make_plan(name, spec, probe, saved.models, read_locks(name, spec))
         check_docker(name, probe)
         for finding in check_plan(plan, reconcile(name, probe)):
             if finding.severity == "error":

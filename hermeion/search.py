@@ -1,13 +1,13 @@
 """The ladder of options for one service: engines, variants, GPUs and settings, with the reason of each not taken.
 
 For each variant, the most precise first, the rungs are: more GPUs, an FP8 KV cache, less context, fewer requests at the
-same time; then the next variant.
+same time; then the next variant. Only where none of an engine's variants fits, the next round's engine is tried.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from hermeion.candidates import (
     COMFORTABLE_CONTEXT,
@@ -19,14 +19,16 @@ from hermeion.candidates import (
     Candidate,
     Floor,
     option_text,
+    with_engine,
 )
-from hermeion.engines import ENGINES
+from hermeion.engines.options import option_remarks, version_of, version_remark
 from hermeion.engines.protocol import Engine, Layout, Load
 from hermeion.gpu_sets import GpuSet, gpu_sets
 from hermeion.hosts import Gpu, Host
 from hermeion.inventory import ServiceSpec
 from hermeion.memory.kv_cache import KvPrecision, longest_context
 from hermeion.plans import MemoryBudget, Rejection, Service
+from hermeion.rounds import Pair
 from hermeion.units import format_bytes
 from hermeion.variants import Variant
 
@@ -56,25 +58,35 @@ class Search:
             service=self.spec.name, option=option, reason=reason, needed=needed, available=available
         )
 
+    def _all_sets(self) -> list[GpuSet]:
+        """The sets of GPUs that the inventory allows, fewest first; the GPUs that it names are one set."""
+        if self._sets is None:
+            wanted = self.spec.gpus
+            if isinstance(wanted, tuple):
+                named = tuple(sorted((gpu for gpu in self.free if gpu.uuid in wanted), key=lambda gpu: gpu.pci_address))
+                self._sets = [named] if len(named) == len(set(wanted)) else []
+            else:
+                most = max(1, len(self.free) - self.leave)
+                counts = list(range(1, most + 1)) if wanted == "auto" else [int(wanted)]
+                serving = frozenset(gpu.pci_address for gpu in self.current.gpus) if self.current else frozenset[str]()
+                self._sets = gpu_sets(self.host, self.free, counts, current=serving, share=SHARE_FREE)
+        return self._sets
+
     def sets(self, engine: Engine, variant: Variant) -> list[list[GpuSet]]:
         """The sets of GPUs to try, fewest first: those over which layers split, and those that need a pipeline."""
-        wanted = self.spec.gpus
-        if isinstance(wanted, tuple):
-            named = tuple(sorted((gpu for gpu in self.free if gpu.uuid in wanted), key=lambda gpu: gpu.pci_address))
-            if len(named) == len(set(wanted)):
-                return [[named]]
-            self.reject(f"{variant.name} on the GPUs named", _not_named(self.free))
-            return []
-        most = max(1, len(self.free) - self.leave)
-        counts = list(range(1, most + 1)) if wanted == "auto" else [int(wanted)]
-        if self._sets is None:
-            serving = frozenset(gpu.pci_address for gpu in self.current.gpus) if self.current else frozenset[str]()
-            self._sets = gpu_sets(self.host, self.free, counts, current=serving, share=SHARE_FREE)
-        sets = self._sets
+        sets = self._all_sets()
         if not sets:
-            where = "any GPU" if wanted == "auto" else f"{wanted} GPUs"
-            self.reject(f"{variant.name} on {where}", _too_few(self.free, wanted))
-        whole = [gpus for gpus in sets if engine.DIVIDES_CACHE or not _is_pipeline(engine, variant, gpus)]
+            wanted = self.spec.gpus
+            if isinstance(wanted, tuple):
+                self.reject(f"{variant.name} on the GPUs named", _not_named(self.free))
+            else:
+                where = "any GPU" if wanted == "auto" else f"{wanted} GPUs"
+                self.reject(f"{variant.name} on {where}", _too_few(self.free, wanted))
+        if engine.DIVIDES_CACHE:
+            # So many files on so many numbers of GPUs: where not even the file fits, one line says it.
+            roomy = [gpus for gpus in sets if sum(gpu.memory for gpu in gpus) >= variant.bytes]
+            return [roomy or sets[-1:]] if sets else []
+        whole = [gpus for gpus in sets if not _is_pipeline(engine, variant, gpus)]
         return [group for group in (whole, [gpus for gpus in sets if gpus not in whole]) if group]
 
     def try_option(
@@ -100,7 +112,7 @@ class Search:
             self._hopeless.add(place)
             self.reject(option, str(reason))
             return None
-        version = self.spec.engine_version or engine.VERSIONS[-1]
+        version = version_of(self.spec, engine)
         load = Load(floor.wanted, sequences, kv)
         memory = engine.budget(variant, gpus, layout, load, version)
 
@@ -215,9 +227,10 @@ class Search:
             return known
         if self.spec.kv_precision not in known:
             major, minor = min(gpu.compute_capability for gpu in gpus)
+            has = f"{known[0]} alone" if len(known) == 1 else " and ".join(known)
             self.reject(
-                f"{self.spec.kv_precision.upper()} KV cache",
-                f"{engine.LABEL} has none on compute capability {major}.{minor}",
+                f"{self.spec.kv_precision.upper()} KV cache{with_engine(engine)}",
+                f"{engine.LABEL} has {has} on compute capability {major}.{minor}",
             )
         return tuple(kv for kv in known if kv == self.spec.kv_precision)
 
@@ -230,10 +243,45 @@ class Search:
             return True
         return False
 
-    def best(self, pairs: Sequence[tuple[Engine, Variant]]) -> Candidate | None:
-        """The first variant, most precise first, that has what is wanted; native precisions before stored ones."""
+    def find(self, rounds: Sequence[Sequence[Pair]]) -> Candidate | None:
+        """The best of the first round of which anything fits, with remarks on what the engine before it lacked, and on
+        the engine's version and options.
+        """
+        lack = ""
+        for pairs in rounds:
+            if found := self.best(pairs):
+                engine = found.engine
+                first = (f"{engine.LABEL} {lack}" if lack else None, version_remark(engine, found.version))
+                said = (*filter(None, first), *found.remarks, *option_remarks(self.spec, engine))
+                return replace(found, remarks=said)
+            if not self._depends_on_engine(pairs):
+                return None
+            lack = f"in place of {pairs[0][0].LABEL}: {self._lack()}"
+        return None
+
+    def _depends_on_engine(self, pairs: Sequence[Pair]) -> bool:
+        """Whether another engine might do where these do not: there are GPUs to serve on, and the context exists."""
+        least = self.spec.context if self.spec.context != "max" else self.spec.min_context or 0
+        idle = (all(gpu.free >= gpu.memory * SHARE_FREE for gpu in gpus) for gpus in self._all_sets())
+        return any(variant.shape.max_context >= least for _, variant in pairs) and any(idle)
+
+    def _lack(self) -> str:
+        """Why nothing fits: the reason of the option that came closest, or the one that all of them have."""
+        tried = list(self.rejections.values())
+        counted = [r for r in tried if r.needed is not None and r.available is not None]
+        closest = min(counted or tried, key=lambda r: (r.needed or 0) - (r.available or 0))
+        if not counted and len({rejection.reason for rejection in tried}) == 1:
+            return closest.reason
+        return f"{closest.reason} ({closest.option})"
+
+    def best(self, pairs: Sequence[Pair]) -> Candidate | None:
+        """The first variant, most precise first, that has what is wanted; native precisions before stored ones.
+
+        Of GGUF files, which many people publish in the same precision, those of the model's own makers come first.
+        """
         possible = [(e, v) for e, v in pairs if not self._too_short(v)]
         ordered = [(e, v, native) for native in (True, False) for e, v in possible]
+        ordered.sort(key=lambda choice: choice[1].format.container == "gguf" and not choice[1].official)
         if self.spec.context != "max":
             wanted = self.spec.context
             floor = Floor(wanted, min(self.spec.min_context or wanted, wanted))
@@ -302,13 +350,3 @@ def _too_few(free: Sequence[Gpu], wanted: object) -> str:
     models = sorted({gpu.model for gpu in free})
     there = ", ".join(f"{sum(1 for gpu in free if gpu.model == model)} × {model}" for model in models)
     return f"{wanted} GPUs of one model are wanted, free are {there}"
-
-
-def pairs_for(spec: ServiceSpec, variants: Sequence[Variant]) -> list[tuple[Engine, Variant]]:
-    """Engine and variant as the inventory allows them: ``auto`` is what this release can also start."""
-    if spec.engine != "auto":
-        return [(ENGINES[spec.engine], variant) for variant in variants]
-    runnable = [engine for engine in ENGINES.values() if engine.RUNNABLE]
-    # Of a whole model's variants those in files that no such engine reads are not even tried.
-    readable = [v for v in variants if v.format.container == "safetensors"] if spec.variant == "auto" else variants
-    return [(engine, variant) for variant in readable for engine in runnable]

@@ -17,6 +17,9 @@ from hermeion.runtime.toolkit import old_lists
 StageName = Literal["driver", "runtime", "cache", "service"]
 STAGES: tuple[StageName, ...] = ("driver", "runtime", "cache", "service")
 
+START_LIMIT = 5
+"""``StartLimitBurst`` of the units."""
+
 
 class Stages(Record):
     """Reasons by stage, in the order of the stages.
@@ -59,14 +62,51 @@ def _driver(plan: Plan, probe: Probe) -> tuple[str, ...]:
 
 def _runtime(spec: HostSpec, plan: Plan, probe: Probe, ca: str | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Reasons, and remarks."""
-    if not plan.services and "hermes_runtime" not in spec.model_fields_set:
+    contained = [service for service in plan.services if service.image]
+    if not contained and "hermes_runtime" not in spec.model_fields_set:
         return (), ()
-    uuids = frozenset(gpu.uuid for service in plan.services for gpu in service.gpus if gpu.uuid)
+    uuids = frozenset(gpu.uuid for service in contained for gpu in service.gpus if gpu.uuid)
     decided = decide_runtime(plan.host, spec, probe, uuids=uuids, driver_changes=plan.driver.action != "leave alone")
     paths = [CA_PATH, *filter(None, [registry_ca_path(spec.hermes_mirrors)])] if ca is not None else []
     changed = [f"{path} differs" for path in paths if _differs(probe, path, ca or "", "644")]
     said = tuple(reason.rstrip(".") for reason in decided.reasons)
     return (*said, *changed), tuple(remark.rstrip(".") for remark in decided.remarks)
+
+
+def has_engine(service: Service, probe: Probe) -> bool:
+    """Whether what the service runs from is on the host: its image, or its package."""
+    if service.package:
+        return service.package.identity in probe.engines
+    return service.image is not None and service.image.reference in probe.images
+
+
+def _engine(service: Service, probe: Probe) -> list[str]:
+    if has_engine(service, probe):
+        return []
+    if service.package:
+        return [f"{service.name}: engine {service.package.identity} is missing"]
+    digest = service.image.digest if service.image else None
+    return [f"{service.name}: image {digest} is missing"]
+
+
+def _process(service: Service, probe: Probe) -> list[str]:
+    """What is wrong with the unit, and with what it runs."""
+    unit = probe.units.get(service.unit)
+    reasons = []
+    if unit is None or unit.active != "active" or unit.sub != "running":
+        gave_up = unit is not None and unit.active == "failed" and unit.restarts >= START_LIMIT - 1
+        often = f" (systemd gave up: its engine died at {START_LIMIT} starts within an hour)" if gave_up else ""
+        reasons.append(f"{service.name}: the unit is {unit.active if unit else 'missing'}{often}")
+    elif unit.enabled != "enabled":
+        reasons.append(f"{service.name}: the unit is {unit.enabled}")
+    if service.package:
+        if unit and unit.active == "active" and unit.release != service.release_id:
+            reasons.append(f"{service.name}: no process of release {service.release_id} is running")
+        return reasons
+    running = {c.release for c in probe.own_containers if c.service == service.name and c.state == "running"}
+    if running != {service.release_id}:
+        reasons.append(f"{service.name}: no container of release {service.release_id} is running")
+    return reasons
 
 
 def _service(service: Service, probe: Probe, templates: Path) -> list[str]:
@@ -76,9 +116,7 @@ def _service(service: Service, probe: Probe, templates: Path) -> list[str]:
     release = probe.releases.get(name, ("none", {}))[0]
     if release != service.release_id:
         return [f"{name}: release {service.release_id} is planned, {release} is current"]
-    reasons = []
-    if service.image.reference not in probe.images:
-        reasons.append(f"{name}: image {service.image.digest} is missing")
+    reasons = _engine(service, probe)
     for file in render_files(service, templates):
         paths = [f"{service.folder}/current/{file.path}"]
         if file.path == service.unit:
@@ -87,15 +125,7 @@ def _service(service: Service, probe: Probe, templates: Path) -> list[str]:
     keys = probe.files.get(f"/etc/hermeion/{name}/api-keys")
     if keys is None or keys.mode != "600":
         reasons.append(f"{name}: /etc/hermeion/{name}/api-keys is missing or open to others")
-    unit = probe.units.get(service.unit)
-    if unit is None or unit.active != "active" or unit.sub != "running":
-        reasons.append(f"{name}: the unit is {unit.active if unit else 'missing'}")
-    elif unit.enabled != "enabled":
-        reasons.append(f"{name}: the unit is {unit.enabled}")
-    running = {c.release for c in probe.own_containers if c.service == name and c.state == "running"}
-    if running != {service.release_id}:
-        reasons.append(f"{name}: no container of release {service.release_id} is running")
-    return reasons
+    return reasons + _process(service, probe)
 
 
 def find_stages(spec: HostSpec, plan: Plan, probe: Probe, *, templates: Path, ca: str | None) -> Stages:

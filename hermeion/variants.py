@@ -100,11 +100,11 @@ class ModelFacts(Record):
 class CatalogEntry(Record):
     """An own model, as ``hermes_catalog`` in an inventory describes it."""
 
-    name: str = Field(description="Name that `hermes_services` uses.", pattern=r"^[\w.-]+$", examples=["my-llama"])
+    name: str = Field(description="Name that `hermes_services` uses.", pattern=r"^[\w.][\w.-]*$", examples=["my-llama"])
     repo: str | None = Field(
         default=None,
         description="Repository on the Hub (or the mirror). None: `path` says where the weights are.",
-        pattern=r"^[\w.-]+/[\w.-]+$",
+        pattern=r"^[\w.][\w.-]*/[\w.-]+$",
         examples=["me/my-llama"],
     )
     path: str | None = Field(
@@ -150,6 +150,11 @@ class CatalogEntry(Record):
             raise ValueError("give either repo or path")
         if self.path and self.revision:
             raise ValueError("a folder has no revision")
+        if self.precision and (PRECISIONS[self.precision].container == "gguf") != bool(self.file):
+            kind = (
+                "is one of GGUF files: name the file" if not self.file else f"is not one of GGUF files: {self.file} is"
+            )
+            raise ValueError(f"precision {self.precision} {kind}")
         return self
 
     @property

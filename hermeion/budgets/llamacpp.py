@@ -48,7 +48,7 @@ def make_llamacpp_budget(config: ModelConfig, options: BudgetOptions) -> BudgetR
         InventoryError: An option is impossible; the message names it and what works.
     """
     versions = engine.VERSIONS if options.engine == "llamacpp" else ollama.VERSIONS
-    check_version(options, versions)
+    remarks = check_version(options, versions)
     shape = config.shape
     device = device_of(options.gpu_total_mib * MIB)
     precision, size = _precision(shape, options)
@@ -90,4 +90,5 @@ def make_llamacpp_budget(config: ModelConfig, options: BudgetOptions) -> BudgetR
         kv_cache_tokens=rank.kv_tokens_expected,
         longest_context=longest,
         defaults={key: value for key, value in given.items() if getattr(options, key) is None},
+        remarks=remarks,
     )

@@ -82,6 +82,7 @@ class BudgetReport(Record):
         kv_cache_bytes: KV cache on a GPU of the first stage, as the engine is expected to print it: without a margin.
         kv_cache_tokens: Tokens that all stages can hold.
         defaults: Options that were not given, with the value taken.
+        remarks: What a person should know about the figures, a sentence each.
     """
 
     engine: str
@@ -102,6 +103,7 @@ class BudgetReport(Record):
     kv_cache_tokens: int
     longest_context: int
     defaults: dict[str, str | int | float | bool]
+    remarks: tuple[str, ...] = ()
 
     @property
     def fits(self) -> bool:
@@ -159,16 +161,24 @@ def read_parallel(shape: Shape, options: BudgetOptions) -> tuple[int, int]:
     return tp, pp
 
 
-def check_version(options: BudgetOptions, known: tuple[str, ...]) -> None:
-    """See that the figures are those of the version that was asked for.
+def check_version(options: BudgetOptions, known: tuple[str, ...]) -> tuple[str, ...]:
+    """See that the version that was asked for is known; the figures are those of the newest.
+
+    Returns:
+        A remark where it is an older one.
 
     Raises:
-        InventoryError: Nobody has read that version's arithmetic.
+        InventoryError: It is not known.
     """
-    if options.engine_version and options.engine_version.removeprefix("v") not in known:
+    version = (options.engine_version or known[-1]).removeprefix("v")
+    if version not in known:
+        span = known[0] if len(known) == 1 else f"{known[0]} to {known[-1]}"
         raise InventoryError(
-            f"--engine-version: {options.engine} {options.engine_version} was not read. Known: {', '.join(known)}."
+            f"--engine-version: {options.engine} {options.engine_version} was not read. Known: {span}."
         )
+    if version == known[-1]:
+        return ()
+    return (f"the arithmetic is that of {options.engine} {known[-1]}; that of {version} was not read",)
 
 
 def weights_factor(shape: Shape, stored: Precision, element: int, size: int | None) -> float:

@@ -25,7 +25,7 @@ def make_sglang_budget(config: ModelConfig, options: BudgetOptions) -> BudgetRep
         InventoryError: An option is impossible; the message names it and what works.
         ModelError: The size of the files and the configuration contradict each other.
     """
-    check_version(options, VERSIONS)
+    remarks = check_version(options, VERSIONS)
     shape = config.shape
     device = device_of(options.gpu_total_mib * MIB)
     total = device.model.memory if device.model else options.gpu_total_mib * MIB
@@ -80,4 +80,5 @@ def make_sglang_budget(config: ModelConfig, options: BudgetOptions) -> BudgetRep
         kv_cache_tokens=tokens,
         longest_context=min(tokens, shape.max_context),
         defaults={key: value for key, value in given.items() if getattr(options, key) is None},
+        remarks=remarks,
     )

@@ -63,6 +63,7 @@ def report_json(report: BudgetReport) -> dict[str, Any]:
         "longest_max_model_len": report.longest_context,
         "fits": report.fits,
         "defaults": report.defaults,
+        "remarks": report.remarks,
         "ranks": ranks,
     }
 
@@ -95,6 +96,8 @@ def _show(report: BudgetReport) -> None:
         )
     taken = ", ".join(f"{key} {value}" for key, value in report.defaults.items())
     console.print(f"taken as the engine's own: {taken or 'nothing'}", highlight=False, soft_wrap=True)
+    for remark in report.remarks:
+        console.print(f"mind: {remark}", highlight=False, soft_wrap=True)
 
 
 def budget(

@@ -84,8 +84,10 @@ def needs_of(services: Sequence[Service], min_driver: Callable[[Service], int]) 
     """
     needs = []
     for service in services:
-        image = f"{service.image.repository}:{service.image.tag}"
-        cuda = tag_cuda(service.image.tag) or image_cuda(service.image.repository, service.image.tag)
+        image = service.runs_from
+        cuda = None
+        if service.image:
+            cuda = tag_cuda(service.image.tag) or image_cuda(service.image.repository, service.image.tag)
         if cuda:
             needs.append(_need(service.name, image, cuda, [gpu.model for gpu in service.gpus]))
             continue
@@ -165,7 +167,7 @@ def check_image_cuda(
     version = _version_of(driver)
     if version is None:
         return ()
-    image, words = f"{service.image.repository}:{service.image.tag}", show(version)
+    image, words = service.runs_from, show(version)
     numbers = parse_version(cuda) if cuda else ()
     have = _cuda_of(version)
     gpus = [gpu.model for gpu in service.gpus]

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple, Protocol
 
+from hermeion.engines.places import Places
 from hermeion.hosts import Gpu
+from hermeion.inventory import ServiceSpec
 from hermeion.memory.kv_cache import KvPrecision
-from hermeion.plans import MemoryBudget
+from hermeion.plans import MemoryBudget, Service
+from hermeion.records import Record
 from hermeion.variants import Variant
+
+NativeKind = Literal["venv", "archive"]
+KeysKind = Literal["list", "first", "file", "none"]
 
 
 class Layout(NamedTuple):
@@ -36,6 +42,46 @@ class Load(NamedTuple):
     kv_precision: KvPrecision = "bf16"
 
 
+class Setup(NamedTuple):
+    """What an engine's options are made from: every choice of the planner.
+
+    Attributes:
+        version: As the inventory asks for it, or the newest known.
+        revision: Commit of the weights, or ``None`` until it was resolved.
+        served_names: Names under which requests call the model, the first of which the engine reports.
+        start_seconds: How long a start may take.
+    """
+
+    spec: ServiceSpec
+    variant: Variant
+    version: str
+    revision: str | None
+    gpus: Sequence[Gpu]
+    layout: Layout
+    load: Load
+    served_names: Sequence[str]
+    places: Places
+    start_seconds: int
+
+
+class Said(Record):
+    """What an engine's log tells of its last start; ``None`` where it does not tell.
+
+    Attributes:
+        kv_tokens: Tokens of KV cache.
+        kv_bytes: Bytes of KV cache, on one GPU.
+        weights_bytes: Bytes of weights, on one GPU.
+        context: Tokens of context that it serves.
+        failure: Why it does not run, in a sentence with the inventory key that helps where there is one.
+    """
+
+    kv_tokens: int | None = None
+    kv_bytes: int | None = None
+    weights_bytes: int | None = None
+    context: int | None = None
+    failure: str | None = None
+
+
 class Engine(Protocol):
     """One engine.
 
@@ -45,9 +91,20 @@ class Engine(Protocol):
         VERSIONS: Versions whose options were checked, oldest first.
         IMAGE: Its official image, with ``{version}``.
         MIN_DRIVER: Oldest driver branch that its image runs on.
-        RUNNABLE: Whether this release can start it, and not only plan it.
         DIVIDES_CACHE: Whether it spreads whole layers over any number of GPUs, and allots a cache of the planned size
             that it divides among its requests. The others split each layer and fill what is left of a GPU.
+        NATIVE: How it is installed without a container: in a virtual environment, or from an archive.
+        PROGRAM: Words that start it natively, the first a path in the folder of its package.
+        ENTRY: Words that the container's command begins with, after the image's own entry point.
+        PORT: Where it listens inside its container.
+        USER: ``uid:gid`` of its process in the container.
+        SHARES_MEMORY: Whether its processes talk through shared memory, of which a container has 64 MiB otherwise.
+        KEYS: How it takes API keys: a list of them in its configuration file (``list``), the first of them there
+            (``first``), a file of its own (``file``), or not at all (``none``).
+        HEALTH: Path that answers with 200 once it is ready, without a key.
+        STOP_SECONDS: How long requests in flight may take when it is told to stop.
+        PLANNED: Options that the plan sets and ``extra_args`` may not, each with what decides them instead: the
+            inventory key, or words that say why nothing does.
     """
 
     NAME: str
@@ -55,8 +112,17 @@ class Engine(Protocol):
     VERSIONS: tuple[str, ...]
     IMAGE: str
     MIN_DRIVER: int
-    RUNNABLE: bool
     DIVIDES_CACHE: bool
+    NATIVE: NativeKind
+    PROGRAM: tuple[str, ...]
+    ENTRY: tuple[str, ...]
+    PORT: int
+    USER: str
+    SHARES_MEMORY: bool
+    KEYS: KeysKind
+    HEALTH: str
+    STOP_SECONDS: int
+    PLANNED: Mapping[str, str]
 
     def accepts(self, variant: Variant, gpus: Sequence[Gpu]) -> str | None:
         """``None`` if it can load the variant on these GPUs, else one sentence why not."""
@@ -83,3 +149,27 @@ class Engine(Protocol):
 
     def kv_needed(self, variant: Variant, gpus: Sequence[Gpu], layout: Layout, load: Load) -> int:
         """Bytes of KV cache on the fullest GPU without which it does not start with this context."""
+
+    def start_seconds(self, weights: int) -> int:
+        """How long a start may take with so many bytes of weights."""
+
+    def config(self, setup: Setup) -> dict[str, Any]:
+        """Its options, without keys; ``extra_args`` come last."""
+
+    def pinned(self, service: Service) -> dict[str, Any]:
+        """The options of a service whose commit and files have been resolved since they were made."""
+
+    def environment(self, setup: Setup) -> dict[str, str]:
+        """Environment of its process; no secret is in it."""
+
+    def arguments(self, service: Service) -> tuple[str, ...]:
+        """Its command line after ``ENTRY`` or ``PROGRAM``; no secret is in it."""
+
+    def files(self, service: Service) -> dict[str, str]:
+        """Files of its release that it (or who starts it) reads, by name; no secret is in them.
+
+        A file ``engine.yaml`` is its configuration file, to which the keys are added on the host.
+        """
+
+    def read_log(self, log: str) -> Said:
+        """What its log tells of its last start."""

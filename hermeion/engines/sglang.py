@@ -1,30 +1,80 @@
-"""SGLang: what it accepts, how it spreads a model, how much it takes. It is planned, not started.
+"""SGLang: what it accepts, how much it takes, how it is configured and asked.
 
-Sources: ``server_args.py``, ``layers/quantization`` and ``models/registry.py`` of SGLang 0.5.23.
+Sources: ``server_args.py``, ``layers/quantization`` and ``models/registry.py`` of SGLang 0.5.23. Options by version:
+``tables``. Told to stop, it takes no more requests and waits for those in flight as long as systemd lets it
+(``sigterm_watchdog`` in ``managers/tokenizer_manager.py``); a scheduler that hangs for ``watchdog-timeout`` (300 s) is
+killed by itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from hermeion.engines.protocol import Layout, Load
+from hermeion.engines import sglang_log
+from hermeion.engines.config_files import sglang_yaml
+from hermeion.engines.options import THINKING, check_parsers, known_only, normalise
+from hermeion.engines.places import places_of
+from hermeion.engines.protocol import KeysKind, Layout, Load, NativeKind, Setup
+from hermeion.engines.tables import Table, table, versions
 from hermeion.hosts import Gpu
 from hermeion.memory import sglang as memory
 from hermeion.memory.kv_cache import KvPrecision
-from hermeion.plans import MemoryBudget, margin
+from hermeion.plans import MemoryBudget, Service, margin
 from hermeion.variants import Variant
 
 NAME = "sglang"
 LABEL = "SGLang"
-RUNNABLE = False
 DIVIDES_CACHE = False
-VERSIONS: tuple[str, ...] = ("0.5.23",)
-"""Versions whose options were read."""
+VERSIONS = versions(NAME)
+"""Versions whose options were read, oldest first."""
 
 IMAGE = "lmsysorg/sglang:v{version}"
 
 MIN_DRIVER = 580
 """The image is built on CUDA 13, which needs this driver branch."""
+
+PORT = 30000
+USER = "0:0"
+"""The image is made for root: its kernels are compiled into root's own folders."""
+
+NATIVE: NativeKind = "venv"
+PROGRAM: tuple[str, ...] = ("bin/python", "-m", "sglang.launch_server")
+ENTRY: tuple[str, ...] = ("python3", "-m", "sglang.launch_server")
+"""The image has no entry point of its own."""
+
+SHARES_MEMORY = True
+KEYS: KeysKind = "first"
+HEALTH = "/health"
+"""It generates a token; 503 while it starts and stops."""
+
+STOP_SECONDS = 60
+PLANNED: Mapping[str, str] = {
+    "admin-api-key": "keys are lines of /etc/hermeion/<service>/api-keys on the host",
+    "api-key": "keys are lines of /etc/hermeion/<service>/api-keys on the host",
+    "chunked-prefill-size": "the plan computes it from the GPUs",
+    "config": "the plan writes the configuration file",
+    "context-length": "context",
+    "cuda-graph-max-bs": "the plan computes it from the GPUs",
+    "cuda-graph-max-bs-decode": "the plan computes it from the GPUs",
+    "default-chat-template-kwargs": "thinking; a request says more with chat_template_kwargs",
+    "download-dir": "weights are pulled before, into hermes_cache",
+    "enable-metrics": "checks read the metrics",
+    "host": "services listen on 127.0.0.1",
+    "kv-cache-dtype": "kv_precision",
+    "max-running-requests": "sequences",
+    "max-total-tokens": "the plan computes the KV cache",
+    "mem-fraction-static": "the plan computes it from the GPUs",
+    "model-path": "model and variant",
+    "port": "port",
+    "pp-size": "gpus",
+    "reasoning-parser": "reasoning_parser in hermes_catalog",
+    "revision": "hermes_catalog's revision",
+    "served-model-name": "served_names",
+    "tool-call-parser": "tool_parser in hermes_catalog",
+    "tp-size": "gpus",
+    "trust-remote-code": "code from a model's repository is never run",
+}
 
 MIN_CAPABILITY = (8, 0)
 """The kernels of the image begin here, those that unpack FP8 and NVFP4 weights too."""
@@ -127,6 +177,11 @@ def default_sequences(gpus: Sequence[Gpu]) -> int:
     return memory.default_decode_batch(min(gpu.memory for gpu in gpus), len(gpus))
 
 
+def _settings(gpus: Sequence[Gpu], layout: Layout, load: Load) -> memory.Settings:
+    least = min(gpu.memory for gpu in gpus)
+    return memory.default_settings(least, layout.tensor_parallel, layout.pipeline_parallel, load.kv_precision)
+
+
 def budget(
     variant: Variant,
     gpus: Sequence[Gpu],
@@ -138,9 +193,7 @@ def budget(
 
     The number of requests does not change it: what a batch takes is in SGLang's reserve.
     """
-    settings = memory.default_settings(
-        min(gpu.memory for gpu in gpus), layout.tensor_parallel, layout.pipeline_parallel, load.kv_precision
-    )
+    settings = _settings(gpus, layout, load)
     # 32-bit weights arrive as 16 bits.
     published = variant.bytes // 2 if variant.precision == "fp32" else variant.bytes
     device = min(gpu.cuda for gpu in gpus)
@@ -163,3 +216,115 @@ def kv_needed(
     pages = -(-load.context // PAGE) + 1
     layers = max(memory.pipeline_layers(variant.shape.layers, layout.pipeline_parallel))
     return pages * PAGE * memory.kv_per_token(variant.shape, layers, layout.tensor_parallel, load.kv_precision)
+
+
+def start_seconds(weights: int) -> int:
+    """How long a start may take: reading the weights at 200 MB/s, half as much again, and 15 minutes."""
+    return 900 + round(1.5 * weights / 200e6)
+
+
+def _memory_options(setup: Setup, known: Table) -> dict[str, Any]:
+    """What the plan's memory follows from, given so that a new default changes nothing."""
+    settings = _settings(setup.gpus, setup.layout, setup.load)
+    graphs = "cuda-graph-max-bs-decode"  # before 0.5.14 without its last word
+    return {
+        "mem-fraction-static": round(memory.static_fraction(setup.variant.shape, settings), 3),
+        "chunked-prefill-size": settings.chunked_prefill,
+        graphs if graphs in known.options else "cuda-graph-max-bs": settings.max_decode_batch,
+    }
+
+
+def config(setup: Setup) -> dict[str, Any]:
+    """The options of the version, without keys.
+
+    The model's own ``generation_config.json`` has the sampling defaults of chat requests; those of the plan are for
+    SGLang's own API (``to_sampling_params`` in ``entrypoints/openai/protocol.py``).
+
+    Raises:
+        InventoryError: The version has no such tool or reasoning parser.
+    """
+    variant, layout, load, places = setup.variant, setup.layout, setup.load, setup.places
+    known = table(NAME, setup.version)
+    check_parsers(f"hermes_catalog/{variant.model}", variant, known)
+    options: dict[str, Any] = {
+        "model-path": places.local if variant.path else variant.repo,
+        **({} if variant.path else {"revision": setup.revision}),
+        # One alone: it lists that one, and answers to every name.
+        "served-model-name": setup.served_names[0],
+        "host": places.host,
+        "port": places.port,
+        "tp-size": layout.tensor_parallel,
+        "context-length": load.context,
+        "max-running-requests": load.sequences,
+        **_memory_options(setup, known),
+        "enable-metrics": True,
+        "sampling-defaults": "model",
+        # At INFO it prints its arguments, keys included.
+        "log-level": "warning",
+    }
+    if layout.pipeline_parallel > 1:
+        options["pp-size"] = layout.pipeline_parallel
+    if load.kv_precision != "bf16":
+        options["kv-cache-dtype"] = "fp8_e4m3"
+    if tool_parser := variant.tool_parsers.get(NAME):
+        options["tool-call-parser"] = tool_parser
+    if reasoning_parser := variant.reasoning_parsers.get(NAME):
+        switch = {THINKING: {variant.thinking_switch or "thinking": setup.spec.thinking}}
+        # Without the option the template decides, and those of Hermes think when a request says so.
+        options |= {"reasoning-parser": reasoning_parser, **known_only(known, switch)}
+    if variant.sampling:
+        options["preferred-sampling-params"] = dict(variant.sampling)
+    return options | normalise(NAME, setup.version, setup.spec.extra_args)
+
+
+def pinned(service: Service) -> dict[str, Any]:
+    """The options with the commit."""
+    return service.config if service.path else {**service.config, "revision": service.revision}
+
+
+def environment(setup: Setup) -> dict[str, str]:
+    """Environment of the process; no secret is in it.
+
+    What Triton, FlashInfer and CUDA compile goes below the home folder, which is the private cache too.
+    """
+    cache = setup.places.cache
+    return {
+        "DO_NOT_TRACK": "1",
+        "HF_HOME": f"{cache}/huggingface",
+        "HF_HUB_CACHE": setup.places.hub,
+        "HF_HUB_OFFLINE": "1",
+        "TORCHINDUCTOR_CACHE_DIR": f"{cache}/torchinductor",
+        "XDG_CACHE_HOME": f"{cache}/xdg",
+        "XDG_CONFIG_HOME": f"{cache}/xdg",
+        **setup.spec.environment,
+    }
+
+
+def arguments(service: Service) -> tuple[str, ...]:
+    """The configuration file has everything but switches that SGLang takes on the command line alone."""
+    switches = _switches(service)
+    words = (f"--{name}" if value else f"--no-{name}" for name, value in sorted(switches.items()) if value is not None)
+    return ("--config", places_of(service, PORT).config, *words)
+
+
+def _switches(service: Service) -> dict[str, bool | None]:
+    """Switches that a configuration file may not have: those with an opposite, and deprecated ones.
+
+    ``Unsupported config option`` (``server_args_config_parser.py`` of 0.5.23). ``None``: off, which cannot be said.
+    """
+    known = table(NAME, service.engine_version)
+    found: dict[str, bool | None] = {}
+    for name, value in service.config.items():
+        option = known.options.get(name)
+        if option and option.kind == "flag" and (option.deprecated or f"no-{name}" in option.aliases):
+            found[name] = value or (False if f"no-{name}" in option.aliases else None)
+    return found
+
+
+def files(service: Service) -> dict[str, str]:
+    """The configuration file."""
+    elsewhere = _switches(service)
+    return {"engine.yaml": sglang_yaml({name: v for name, v in service.config.items() if name not in elsewhere})}
+
+
+read_log = sglang_log.read_log

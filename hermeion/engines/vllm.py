@@ -1,38 +1,74 @@
 """vLLM: what it accepts, how much it takes, how it is configured and asked.
 
-Sources: the parser and workers of vLLM 0.12.0, 0.32.0 and 0.33.0; docs 0.33.
+Sources: the parser and workers of vLLM 0.12.0, 0.32.0 and 0.33.0; docs 0.33. Options by version: ``tables``.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hermeion.engines.protocol import Layout, Load
+from hermeion.engines import vllm_log
+from hermeion.engines.config_files import vllm_yaml
+from hermeion.engines.options import THINKING, check_parsers, known_only, normalise
+from hermeion.engines.places import places_of
+from hermeion.engines.protocol import KeysKind, Layout, Load, NativeKind, Setup
+from hermeion.engines.tables import table, versions
 from hermeion.hosts import Gpu
-from hermeion.inventory import ServiceSpec
 from hermeion.memory import vllm as memory
 from hermeion.memory.kv_cache import KvPrecision, kv_per_request
-from hermeion.plans import KV_BLOCK, MemoryBudget, margin
+from hermeion.plans import KV_BLOCK, MemoryBudget, Service, margin
 from hermeion.units import GIB
 from hermeion.variants import Variant
 from hermeion.weights import published_bytes, stage_layers
 
 NAME = "vllm"
 LABEL = "vLLM"
-RUNNABLE = True
 DIVIDES_CACHE = False
-VERSIONS = ("0.32.0", "0.33.0")
-"""Versions whose options were checked, oldest first."""
+VERSIONS = versions(NAME)
+"""Versions whose options were read, oldest first."""
 
 IMAGE = "vllm/vllm-openai:v{version}"
-CONTAINER_PORT = 8000
-LOCAL_MODEL = "/models/local"
-"""Where the container sees a model that lies in a folder of the host's own."""
-
+PORT = 8000
 USER = "2000:0"
 """User of the image (``vllm`` and group root)."""
+
+NATIVE: NativeKind = "venv"
+PROGRAM: tuple[str, ...] = ("bin/vllm", "serve")
+ENTRY: tuple[str, ...] = ()
+"""The image's entry point is ``vllm serve``."""
+
+SHARES_MEMORY = True
+KEYS: KeysKind = "list"
+HEALTH = "/health"
+"""The port refuses until the engine is ready; then it answers 200."""
+
+STOP_SECONDS = 60
+PLANNED: Mapping[str, str] = {
+    "api-key": "keys are lines of /etc/hermeion/<service>/api-keys on the host",
+    "config": "the plan writes the configuration file",
+    "default-chat-template-kwargs": "thinking; a request says more with chat_template_kwargs",
+    "disable-fastapi-docs": "its pages would be open to whoever reaches the port",
+    "download-dir": "weights are pulled before, into hermes_cache",
+    "enable-auto-tool-choice": "tool_parser in hermes_catalog",
+    "gpu-memory-utilization": "the plan computes it from the GPUs",
+    "host": "services listen on 127.0.0.1",
+    "kv-cache-dtype": "kv_precision",
+    "kv-cache-memory-bytes": "the plan computes the KV cache",
+    "max-model-len": "context",
+    "max-num-batched-tokens": "the plan computes it from the GPUs",
+    "max-num-seqs": "sequences",
+    "model": "model and variant",
+    "pipeline-parallel-size": "gpus",
+    "port": "port",
+    "reasoning-parser": "reasoning_parser in hermes_catalog",
+    "revision": "hermes_catalog's revision",
+    "served-model-name": "served_names",
+    "shutdown-timeout": "the unit gives requests in flight so long, and no longer",
+    "tensor-parallel-size": "gpus",
+    "tool-call-parser": "tool_parser in hermes_catalog",
+    "trust-remote-code": "code from a model's repository is never run",
+}
 
 UTILISATION = 0.92
 """vLLM's default share of GPU memory since 0.20; rendered all the same, so that a new default changes nothing."""
@@ -60,9 +96,6 @@ unpacked to 16 bits (``compressed_tensors`` schemes and ``kernels/linear`` of vL
 
 FP8_KV_CAPABILITY = (8, 9)
 """From here on every attention backend has an FP8 KV cache; Triton's refuses below it."""
-
-KV_TOKENS = re.compile(r"[GC]PU KV cache size: ([\d,]+) tokens")
-"""Where the log tells the size of the KV cache; the CPU build prints the same words."""
 
 
 def _oldest(gpus: Sequence[Gpu]) -> tuple[int, int]:
@@ -183,31 +216,40 @@ def kv_needed(variant: Variant, gpus: Sequence[Gpu], layout: Layout, load: Load)
     return -int(-whole * share // 1)
 
 
-def config(
-    spec: ServiceSpec,
-    variant: Variant,
-    *,
-    revision: str | None,
-    gpus: Sequence[Gpu],
-    layout: Layout,
-    load: Load,
-    served_names: Sequence[str],
-) -> dict[str, Any]:
-    """The configuration file, without keys. ``vllm serve --config`` refuses an unknown option (exit code 2)."""
+def start_seconds(weights: int) -> int:
+    """How long a start may take: reading the weights at 200 MB/s, half as much again, and 15 minutes."""
+    return 900 + round(1.5 * weights / 200e6)
+
+
+def config(setup: Setup) -> dict[str, Any]:
+    """The options of the version, without keys. ``vllm serve --config`` refuses an unknown one (exit code 2).
+
+    Raises:
+        InventoryError: The version has no such tool or reasoning parser.
+    """
+    spec, variant, layout, load, places = setup.spec, setup.variant, setup.layout, setup.load, setup.places
+    known = table(NAME, setup.version)
+    check_parsers(f"hermes_catalog/{variant.model}", variant, known)
     options: dict[str, Any] = {
-        "model": LOCAL_MODEL if variant.path else variant.repo,
-        **({} if variant.path else {"revision": revision}),
-        "served-model-name": list(served_names),
-        "host": "0.0.0.0",  # noqa: S104  # inside the container; published on 127.0.0.1 alone
-        "port": CONTAINER_PORT,
+        "model": places.local if variant.path else variant.repo,
+        **({} if variant.path else {"revision": setup.revision}),
+        "served-model-name": list(setup.served_names),
+        "host": places.host,
+        "port": places.port,
         "tensor-parallel-size": layout.tensor_parallel,
         "max-model-len": load.context,
         "max-num-seqs": load.sequences,
-        "max-num-batched-tokens": batched_tokens(smallest(gpus)),
-        "gpu-memory-utilization": utilisation(gpus, layout),
-        "shutdown-timeout": 60,
-        "disable-fastapi-docs": True,
-        "disable-access-log-for-endpoints": "/health,/metrics",
+        "max-num-batched-tokens": batched_tokens(smallest(setup.gpus)),
+        "gpu-memory-utilization": utilisation(setup.gpus, layout),
+        # Where a version lacks one of these, option_remarks says what is lost.
+        **known_only(
+            known,
+            {
+                "shutdown-timeout": STOP_SECONDS,
+                "disable-fastapi-docs": True,
+                "disable-access-log-for-endpoints": "/health,/metrics",
+            },
+        ),
     }
     if layout.pipeline_parallel > 1:
         options["pipeline-parallel-size"] = layout.pipeline_parallel
@@ -216,33 +258,50 @@ def config(
     if tool_parser := variant.tool_parsers.get(NAME):
         options |= {"enable-auto-tool-choice": True, "tool-call-parser": tool_parser}
     if reasoning_parser := variant.reasoning_parsers.get(NAME):
-        options |= {
-            "reasoning-parser": reasoning_parser,
-            "default-chat-template-kwargs": {variant.thinking_switch or "thinking": spec.thinking},
-        }
+        switch = {THINKING: {variant.thinking_switch or "thinking": spec.thinking}}
+        # Without the option the template decides, and those of Hermes think when a request says so.
+        options |= {"reasoning-parser": reasoning_parser, **known_only(known, switch)}
     if variant.sampling:
         options["override-generation-config"] = dict(variant.sampling)
-    return options | spec.extra_args
+    return options | normalise(NAME, setup.version, spec.extra_args)
 
 
-def environment(start_seconds: int) -> dict[str, str]:
-    """Environment of the container; no secret is in it."""
+def pinned(service: Service) -> dict[str, Any]:
+    """The options with the commit."""
+    return service.config if service.path else {**service.config, "revision": service.revision}
+
+
+def environment(setup: Setup) -> dict[str, str]:
+    """Environment of the process; no secret is in it.
+
+    What Triton, FlashInfer and CUDA compile goes below the home folder, which is the private cache too.
+    """
+    cache = setup.places.cache
+    # Images before 0.22 have no user of this number, and PyTorch asks for its name.
+    nameless = setup.spec.runtime == "compose" and table(NAME, setup.version).image.user is None
     return {
+        **({"LOGNAME": "vllm"} if nameless else {}),
         "DO_NOT_TRACK": "1",
-        "HF_HUB_CACHE": "/models/hub",
+        "HF_HOME": f"{cache}/huggingface",
+        "HF_HUB_CACHE": setup.places.hub,
         "HF_HUB_OFFLINE": "1",
-        "VLLM_CACHE_ROOT": "/var/cache/vllm",
-        "VLLM_ENGINE_READY_TIMEOUT_S": str(start_seconds),
+        "VLLM_CACHE_ROOT": cache,
+        "VLLM_ENGINE_READY_TIMEOUT_S": str(setup.start_seconds),
         "VLLM_NO_USAGE_STATS": "1",
+        "XDG_CACHE_HOME": f"{cache}/xdg",
+        "XDG_CONFIG_HOME": f"{cache}/xdg",
+        **setup.spec.environment,
     }
 
 
-def start_seconds(weights: int) -> int:
-    """How long a start may take: reading the weights at 200 MB/s, half as much again, and 15 minutes."""
-    return 900 + round(1.5 * weights / 200e6)
+def arguments(service: Service) -> tuple[str, ...]:
+    """Everything is in the configuration file: argv stays short, and keys stay off it."""
+    return ("--config", places_of(service, PORT).config)
 
 
-def printed_kv_tokens(log: str) -> int | None:
-    """Tokens of KV cache as the engine printed them at its last start, or ``None``."""
-    found = KV_TOKENS.findall(log)
-    return int(found[-1].replace(",", "")) if found else None
+def files(service: Service) -> dict[str, str]:
+    """The configuration file."""
+    return {"engine.yaml": vllm_yaml(service.config, table(NAME, service.engine_version))}
+
+
+read_log = vllm_log.read_log

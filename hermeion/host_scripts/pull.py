@@ -123,11 +123,9 @@ def pull(job: dict[str, Any]) -> None:
         raise SystemExit(f"{job['repo']}: {', '.join(wrong)} differ from what the Hub promised; removed, run again")
     for tree in (folder / "trees").glob("*.json"):
         tree.chmod(0o644)  # the client makes it private, and readers then skip their completeness check
-    found = (path for path in snapshot.rglob("*") if path.is_file())
-    lines = sorted(f"{path.stat().st_size} {path.relative_to(snapshot)}" for path in found)
+    lines = sorted(f"{file['size']} {file['path']}" for file in job["files"])
     write_atomic(folder / "refs" / "main", job["revision"])  # 40 bytes, no newline: the client wants it so
-    name = f"{folder.name}@{job['revision']}.manifest"
-    write_atomic(root / "hermeion" / name, "\n".join(lines) + "\n")
+    write_atomic(root / "hermeion" / f"{job['name']}.manifest", "\n".join(lines) + "\n")
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ from hermeion.units import KIB
 
 SECTIONS = frozenset(
     {"os", "pci", "smi", "topo", "fabric", "driver", "packages", "repositories", "holders", "docker", "daemon.json"}
-    | {"cdi", "disks", "weights", "files", "releases", "units"}
+    | {"cdi", "disks", "engines", "weights", "files", "releases", "units"}
 )
 """What an answer has, whole: each section of the script prints its status whatever happened in it."""
 
@@ -102,6 +102,7 @@ def _parse_units(rows: list[str]) -> dict[str, Unit]:
             enabled=values["UnitFileState"],
             restarts=int(values["NRestarts"]),
             needs_reload=values["NeedDaemonReload"] == "yes",
+            release=values.get("release"),
         )
     return units
 
@@ -127,6 +128,7 @@ def parse_probe(lines: Iterable[str]) -> Probe:
             codename=system.get("VERSION_CODENAME", ""),
             kernel=system["kernel"],
             machine=system["machine"],
+            glibc=system.get("glibc"),
             boot=system["boot"],
             is_root=system["uid"] == "0",
             tools=frozenset(row.removeprefix("tool=") for row in body["os"] if row.startswith("tool=")),
@@ -154,6 +156,7 @@ def parse_probe(lines: Iterable[str]) -> Probe:
             holders=tuple(parse_holder(row) for row in body["holders"]),
             daemon_json="\n".join(body["daemon.json"]) if sections["daemon.json"][0] == 0 else None,
             cdi=_parse_cdi(body["cdi"]),
+            engines=frozenset(body["engines"]),
             disks={
                 path: Disk(path=path, total=int(total), free=int(free), writable=rw == "yes", source=source.strip())
                 for path, total, free, rw, source in ((row + " ").split(" ", 4) for row in body["disks"])

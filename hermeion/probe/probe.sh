@@ -10,6 +10,7 @@ have() { command -v "$1" >/dev/null 2>&1; }
 os() {
   sed -n 's/^\(ID\|ID_LIKE\|VERSION_ID\|VERSION_CODENAME\)=/\1=/p' /etc/os-release
   echo "kernel=$(uname -r)"; echo "machine=$(uname -m)"; echo "uid=$(id -u)"
+  libc=$(getconf GNU_LIBC_VERSION) && echo "glibc=${libc#glibc }"
   echo "boot=$(@BOOT@)"
   sed -n 's/^\(MemTotal\|MemAvailable\): *\([0-9]*\) kB/\1=\2/p' /proc/meminfo
   for tool in curl wget systemctl apt-get dnf; do have "$tool" && echo "tool=$tool"; done
@@ -151,20 +152,29 @@ cdi() {
   true
 }
 disks() {
-  for path in "$cache" /var/lib/docker; do
+  for path in "$cache" /var/lib/docker /opt/hermeion; do
     dir=$path; while [ ! -d "$dir" ]; do dir=$(dirname "$dir"); done
     writable=yes; findmnt -no OPTIONS -T "$dir" | grep -Eq '(^|,)ro(,|$)' && writable=no
     echo "$path $(df -PB1 "$dir" | awk 'NR==2 {print $2, $4}') $writable $(findmnt -no SOURCE -T "$dir" | head -n 1)"
   done
 }
+engines() {
+  # The mark is written when an installation has ended well.
+  for mark in /opt/hermeion/engines/*/.complete; do
+    [ -f "$mark" ] && { mark=${mark%/.complete}; echo "${mark##*/}"; }
+  done
+  true
+}
 weights() {
-  # A manifest holds what a finished and checked pull put there: "<bytes> <path>" per file, sorted.
+  # A manifest holds what a finished and checked pull put there: "<bytes> <path>" per file, sorted. Another pull, of
+  # other files of the same repository, may have put more there.
   for manifest in "$cache"/hermeion/*.manifest; do
     [ -f "$manifest" ] || continue
     name=${manifest##*/}; name=${name%.manifest}
-    snapshot="$cache/hub/${name%@*}/snapshots/${name##*@}"
+    revision=${name##*@}
+    snapshot="$cache/hub/${name%@*}/snapshots/${revision%+*}"
     state=damaged
-    find -L "$snapshot" -type f -printf '%s %P\n' | sort | cmp -s - "$manifest" && state=complete
+    [ -z "$(find -L "$snapshot" -type f -printf '%s %P\n' | sort | comm -13 - "$manifest")" ] && state=complete
     echo "$name $state"
   done
 }
@@ -189,7 +199,9 @@ units() {
   [ -f "$1" ] || return 0
   for unit in "$@"; do
     unit=${unit##*/}
-    echo "$unit $(systemctl show -p ActiveState,SubState,UnitFileState,NRestarts,NeedDaemonReload "$unit" | tr '\n' ' ')"
+    row=$(systemctl show -p ActiveState,SubState,UnitFileState,NRestarts,NeedDaemonReload,MainPID "$unit" | tr '\n' ' ')
+    process=${row##*MainPID=}; process=${process%% *}
+    echo "$unit $row$(tr '\0' '\n' < "/proc/$process/environ" | sed -n 's/^HERMEION_RELEASE=/release=/p')"
   done
 }
 
@@ -206,6 +218,7 @@ section docker docker_state
 section daemon.json daemon_json
 section cdi cdi
 section disks disks
+section engines engines
 section weights weights
 section files files
 section releases releases

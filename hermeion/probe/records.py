@@ -48,13 +48,18 @@ class ManagedFile(Record):
 
 
 class Unit(Record):
-    """A systemd unit of ours."""
+    """A systemd unit of ours.
+
+    Attributes:
+        release: Release that its main process was started from, if it runs an engine natively; else ``None``.
+    """
 
     active: str
     sub: str
     enabled: str
     restarts: int
     needs_reload: bool
+    release: str | None = None
 
 
 class CdiSpec(Record):
@@ -75,6 +80,7 @@ class Probe(Record):
 
     Attributes:
         os_like: Families that the system counts itself to, from its own name on: ``("rocky", "rhel", "centos")``.
+        glibc: Version of the C library, ``2.41``, or ``None``: it is another one.
         guest: Kind of container that the host itself is (``lxc``, ``docker`` …), or ``None``: a machine of its own.
         platform: Files that prove a platform with a driver of its own (``/etc/dgx-release`` …).
         reboot_required: Whether the system asks for a reboot.
@@ -96,6 +102,7 @@ class Probe(Record):
         cdi: CDI specifications that name NVIDIA's GPUs.
         images: ``repository@sha256:…`` of the images that Docker holds.
         containers: Every container, ours and others'.
+        engines: Folders of engines under ``/opt/hermeion/engines`` that are installed completely.
         weights: ``complete`` or ``damaged`` by ``models--org--name@revision``.
         releases: Release id and plan (parsed JSON) by service.
     """
@@ -106,6 +113,7 @@ class Probe(Record):
     codename: str
     kernel: str
     machine: str
+    glibc: str | None = None
     boot: str
     is_root: bool
     tools: frozenset[str]
@@ -135,6 +143,7 @@ class Probe(Record):
     cdi: tuple[CdiSpec, ...] = ()
     images: frozenset[str]
     containers: tuple[Container, ...]
+    engines: frozenset[str] = frozenset()
     disks: dict[str, Disk]
     weights: dict[str, str]
     files: dict[str, ManagedFile]

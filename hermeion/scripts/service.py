@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import shlex
 
+from hermeion.engines import ENGINES
 from hermeion.jobs import HostFile, write_files
-from hermeion.plans import Service
+from hermeion.plans import Image, Service
 from hermeion.render import RenderedFile
 
 
-def image_script(service: Service, image_bytes: int) -> str:
+def image_script(image: Image, image_bytes: int) -> str:
     """Pull the image by digest through Docker's own API, which tells bytes."""
-    image = service.image
     return f"""set -eu
 echo "##total {image_bytes}"
 curl -sS --no-buffer --unix-socket /var/run/docker.sock -X POST \\
@@ -42,7 +42,7 @@ chmod 0600 {keys}
 for file in {release}/*; do
   case " {" ".join(file.path for file in rendered)} " in *" ${{file##*/}} "*) ;; *) rm -rf "$file" ;; esac
 done
-docker compose -f {release}/compose.yaml config -q
+{f"docker compose -f {release}/compose.yaml config -q" if service.image else f"systemd-analyze verify {release}/{service.unit}"}
 """
 
 
@@ -55,8 +55,9 @@ def _answers(service: Service) -> str:
             "max_tokens": 8,
         }
     )
+    engine = ENGINES[service.engine]
     return f"""answers() {{
-  curl -fsS -m 5 -o /dev/null http://127.0.0.1:{service.port}/health 2>/dev/null || return 1
+  curl -fsS -m 25 -o /dev/null http://127.0.0.1:{service.port}{engine.HEALTH} 2>/dev/null || return 1
   key=$(head -n 1 /etc/hermeion/{service.name}/api-keys)
   printf 'header = "Authorization: Bearer %s"\\n' "$key" | curl -fsS -m 120 -K - -o /dev/null \\
     -H 'Content-Type: application/json' -d {shlex.quote(request)} http://127.0.0.1:{service.port}/v1/chat/completions
@@ -69,12 +70,49 @@ def answer_script(service: Service) -> str:
     return f"{_answers(service)}answers\n"
 
 
+def _log_functions(service: Service) -> str:
+    """Shell functions that print the engine's last lines (``$1``: how many), and the last one cut short."""
+    journal = f"journalctl -q -u {service.unit} -o cat"
+    if service.image:
+        last_line = f"docker logs -n 1 hermeion-{service.name} 2>&1"
+        # Compose puts the container's name before each line, its own words between them, and in front of all of them
+        # (2.26) what clears a terminal's line.
+        clear = "\\(\\x1b\\[2K\\)\\{0,1\\}"
+        last_lines = f"{journal} -n $(($1 * 2)) | sed -n 's/^{clear}hermeion-{service.name} *| *//p' | tail -n $1"
+    else:
+        last_line, last_lines = f"{journal} -n 1", f"{journal} -n $1"
+    return f"""last_lines() {{ {last_lines}; }}
+last_words() {{ {last_line} | sed 's/^.*\\.py:[0-9]*\\] *//; /^Error response/d' | cut -c1-90; }}
+"""
+
+
+def _prune(service: Service) -> str:
+    """Old releases, and what no release needs any more: compiled code of other builds, native engines."""
+    folder = service.folder
+    return f"""  # The one that runs, the one before it, and one more; older ones can be made again from the inventory's history.
+  ls -1t {folder}/releases | grep -vxF -e {service.release_id} -e "${{previous#releases/}}" | tail -n +2 |
+    while read -r old; do rm -rf "{folder}/releases/$old"; done
+  for old in /var/cache/hermeion/{service.name}/* /opt/hermeion/engines/*; do
+    [ -d "$old" ] || continue
+    build=${{old##*/}}; build=${{build##*-}}
+    grep -qsF -- "$build" /opt/hermeion/*/releases/*/plan.json || rm -rf "$old"
+  done
+"""
+
+
 def activate_script(service: Service) -> str:
-    """Switch to the release, start it, wait until it answers; if it does not, bring the previous one back."""
+    """Switch to the release, start it, wait until it answers; if it does not, bring the previous one back.
+
+    What the engine said before it failed is printed as ``##log`` lines, for whoever explains it.
+    """
     folder, unit = service.folder, service.unit
     return f"""set -eu
 previous=$(readlink {folder}/current || true)
+{_log_functions(service)}runs_docker() {{ if grep -qs 'docker compose' "$1"; then echo yes; else echo no; fi; }}
 switch() {{
+  # Only its own definition knows how to stop a container, or a native engine.
+  [ ! -f /etc/systemd/system/{unit} ] || [ "$(runs_docker /etc/systemd/system/{unit})" = "$(runs_docker {folder}/"$1"/{unit})" ] ||
+    systemctl stop {unit} 2>/dev/null || true
   ln -sfn "$1" {folder}/current.new
   mv -fT {folder}/current.new {folder}/current
   cp {folder}/current/{unit} /etc/systemd/system/.{unit}.new
@@ -90,7 +128,7 @@ wait_for_answer() {{
     answers && return 0
     now=$(date +%s)
     restarts=$(systemctl show -p NRestarts --value {unit})
-    said=$(docker logs -n 1 hermeion-{service.name} 2>&1 | sed 's/^.*\\.py:[0-9]*\\] *//; /^Error response/d' | cut -c1-90)
+    said=$(last_words)
     echo "##note ${{said:-starting}}"
     if [ "$restarts" -gt 0 ] || [ $((now - begun)) -gt {service.start_seconds} ]; then return 1; fi
     sleep 1
@@ -99,13 +137,11 @@ wait_for_answer() {{
 switch releases/{service.release_id}
 if wait_for_answer; then
   echo "##note answers"
-  # The one that runs, the one before it, and one more; older ones can be made again from the inventory's history.
-  ls -1t {folder}/releases | grep -vxF -e {service.release_id} -e "${{previous#releases/}}" | tail -n +2 |
-    while read -r old; do rm -rf "{folder}/releases/$old"; done
-  exit 0
+{_prune(service)}  exit 0
 fi
+last_lines 300 | sed 's/^/##log /'
 echo "the engine of release {service.release_id} does not answer; its last lines:"
-journalctl -q -u {unit} -o cat -n 200 | sed -n 's/^hermeion-{service.name} *| *//p' | tail -n 12
+last_lines 12
 if [ -n "$previous" ] && [ "$previous" != releases/{service.release_id} ]; then
   begun=$(date +%s)
   switch "$previous"

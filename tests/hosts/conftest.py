@@ -86,10 +86,25 @@ def plans_of(name: str, inventory: str, only: tuple[str, ...]) -> list[dict[str,
 
 def pytest_configure(config: pytest.Config) -> None:
     """Say what is wrong with the inventory once, before anything is collected."""
+    config.addinivalue_line("markers", "only(runtime=…, engine=…): about services like this alone")
     inventory = config.getoption("--inventory")
     if not inventory:
         raise pytest.UsageError("say which hosts: --inventory inventories/lab.py (or: hermeion verify INVENTORY)")
     inventory_hosts(inventory, tuple(config.getoption("--only-host")))
+
+
+def concerns(metafunc: pytest.Metafunc, plan: Mapping[str, Any]) -> bool:
+    """Whether a test is about a service like this: ``@pytest.mark.only(runtime="compose", engine=("vllm",))``."""
+    for mark in metafunc.definition.iter_markers("only"):
+        for key, wanted in mark.kwargs.items():
+            if plan[key] not in ((wanted,) if isinstance(wanted, str) else wanted):
+                return False
+    return True
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out what is about no service here: it is neither true nor false."""
+    items[:] = [item for item in items if not any("empty parameter set" in str(m.kwargs) for m in item.iter_markers())]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -97,7 +112,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     only = tuple(metafunc.config.getoption("--only-host"))
     names = inventory_hosts(inventory, only)
     if "plan" in metafunc.fixturenames:
-        cases = [(name, plan) for name in names for plan in plans_of(name, inventory, only)]
+        cases = [(name, plan) for name in names for plan in plans_of(name, inventory, only) if concerns(metafunc, plan)]
         ids = [f"{name}-{plan['name']}" for name, plan in cases]
         metafunc.parametrize(("host_name", "plan"), cases, ids=ids, scope="session")
     elif "host_name" in metafunc.fixturenames:
@@ -157,6 +172,38 @@ class Api:
             return int(status), json.loads(text)
         except ValueError:
             return int(status), text
+
+
+class Process:
+    """The engine's process, in its container or under systemd."""
+
+    def __init__(self, host: Any, plan: Mapping[str, Any]) -> None:
+        self.host, self.name = host, f"hermeion-{plan['name']}"
+        self.contained = plan["runtime"] == "compose"
+
+    @property
+    def pid(self) -> str:
+        """The unit's main process, on the host."""
+        return str(self.host.check_output(f"systemctl show -p MainPID --value {self.name}"))
+
+    def run(self, command: str) -> Any:
+        """A command that sees the files that the engine sees."""
+        inside = f"docker exec {self.name} " if self.contained else f"nsenter -t {self.pid} -m -- "
+        return self.host.run(inside + command)
+
+    @property
+    def log(self) -> str:
+        """What it printed since its last start."""
+        if self.contained:
+            return str(self.host.check_output(f"docker logs {self.name} 2>&1"))
+        since = self.host.check_output(f"systemctl show -p InvocationID --value {self.name}")
+        return str(self.host.check_output(f"journalctl -q -o cat _SYSTEMD_INVOCATION_ID={since}"))
+
+
+@pytest.fixture
+def process(host: Any, plan: Mapping[str, Any]) -> Process:
+    """The engine's process."""
+    return Process(host, plan)
 
 
 @pytest.fixture

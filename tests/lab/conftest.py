@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 LAB = "test"
-HOSTS = {"gpu-1": "1xL40S", "gpu-2": "none", "gpu-3": "2xRTX4090"}
+HOSTS = {"gpu-1": "1xL40S", "gpu-2": "none", "gpu-3": "2xRTX4090", "gpu-4": "2xRTX4090@bookworm"}
 INVENTORY = "inventories/lab.py"
 
 
@@ -86,6 +87,23 @@ class Lab:
             raise AssertionError(f"{name}: {command!r} ended with {done.returncode}: {done.stdout}{done.stderr}")
         return done.stdout
 
+    def wait(self, name: str, command: str, expected: str, seconds: float = 180) -> None:
+        """Wait until a command on a host prints what is expected; a host that is away is asked again."""
+        deadline = time.monotonic() + seconds
+        while (printed := self.ssh(name, command, check=False).strip()) != expected:
+            assert time.monotonic() < deadline, f"{name}: {command} prints {printed!r} after {seconds} s"
+            time.sleep(1)
+
+    def reboot(self, name: str) -> None:
+        """Reboot a host, and wait until it is up again."""
+        booted = "cut -d' ' -f22 /proc/1/stat"
+        before = self.ssh(name, booted).strip()
+        self.ssh(name, "systemctl reboot", check=False)
+        deadline = time.monotonic() + 60
+        while self.ssh(name, booted, check=False).strip() in {before, ""}:
+            assert time.monotonic() < deadline, f"{name} does not come back"
+            time.sleep(1)
+
     def hub(self, method: str, path: str, body: object = None) -> httpx.Response:
         """A request to the lab's Hub."""
         mirrors = self.data["mirrors"]
@@ -112,6 +130,12 @@ class Lab:
         base = {"name": "hermes", "model": model, "engine_version": "0.32.0", "image": image, "sequences": 64}
         return [base | changes]
 
+    def gguf_service(self, **changes: Any) -> dict[str, Any]:
+        """The tiny model in a GGUF file, served by llama.cpp."""
+        model = next(model["name"] for model in self.data["models"] if model.get("file"))
+        build = self.data["images"]["llamacpp"].partition("@")[0].rpartition("-")[2]
+        return {"name": "small", "model": model, "engine": "llamacpp", "engine_version": build} | changes
+
 
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
@@ -121,7 +145,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         pytest.fail("tests/lab need Docker: make test installs it, or run pytest tests/unit")
     hosts = [part for name, gpus in HOSTS.items() for part in ("--host", f"{name}={gpus}")]
     hermeion("lab", "down", "--name", LAB)  # what a killed run may have left
-    raised = hermeion("lab", "up", "--name", LAB, *hosts)
+    raised = hermeion("lab", "up", "--name", LAB, "--native", *hosts)
     assert raised.code == 0, raised.text
     data = json.loads(hermeion("lab", "status", "--name", LAB, "--json").text)
     yield Lab(data)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
@@ -10,14 +9,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 from tests.lab.conftest import INVENTORY, LAB, ROOT, Lab, hermeion
+from tests.lab.conversation import Talk, see_what_it_can
 
 STARTED = (
     "docker inspect -f '{{.State.StartedAt}} {{.Id}}' hermeion-hermes; "
     "systemctl show -p ActiveEnterTimestamp,InvocationID hermeion-hermes docker; cat /proc/1/stat | cut -d' ' -f22"
 )
+HEALTH = "curl -s -o /dev/null -w '%{http_code}' http://127.0.0.1:8000/health"
 SERVED = ("--limit", "gpu-1", "--limit", "gpu-2")
 
 
@@ -106,39 +106,8 @@ def test_probe_is_one_exec(lab: Lab) -> None:
 
 
 def test_the_model_answers_with_thought_and_tool(lab: Lab) -> None:
-    """Real vLLM splits the thought off and parses the tool call."""
-    thought = chat(lab, {"messages": [{"role": "user", "content": "Who are you?"}], "temperature": 0,
-                         "chat_template_kwargs": {"thinking": True}})  # fmt: skip
-    assert thought["reasoning"]
-    assert "<think>" not in thought["content"]
-    plain = chat(lab, {"messages": [{"role": "user", "content": "Who are you?"}], "temperature": 0})
-    assert "tiny Llama" in plain["content"]
-    assert plain["reasoning"] is None
-    city = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
-    description = "Get the current weather in a city"
-    tool = {"type": "function", "function": {"name": "get_weather", "description": description, "parameters": city}}
-    asked = {
-        "messages": [{"role": "user", "content": "What is the weather in Paris?"}],
-        "tools": [tool],
-        "temperature": 0,
-    }
-    (called,) = chat(lab, asked)["tool_calls"]
-    assert (called["function"]["name"], json.loads(called["function"]["arguments"])) == (
-        "get_weather",
-        {"city": "Paris"},
-    )
-
-
-def chat(lab: Lab, body: dict[str, Any]) -> dict[str, Any]:
-    """The message of a chat completion on gpu-1."""
-    text = json.dumps({"model": "hermes", "max_tokens": 200} | body).replace("'", "'\\''")
-    answer = lab.ssh(
-        "gpu-1",
-        'printf \'header = "Authorization: Bearer %s"\' "$(head -n 1 /etc/hermeion/hermes/api-keys)" | curl -sS -K - '
-        f"-H 'Content-Type: application/json' -d '{text}' http://127.0.0.1:8000/v1/chat/completions",
-    )
-    message: dict[str, Any] = json.loads(answer)["choices"][0]["message"]
-    return message
+    """Real vLLM in a container chats, streams, splits the thought off and parses the tool call."""
+    see_what_it_can(Talk(lab, "gpu-1", "hermes", 8000))
 
 
 def test_a_changed_file_and_a_stopped_unit_are_repaired(lab: Lab) -> None:
@@ -165,28 +134,36 @@ def test_a_damaged_blob_is_fetched_again(lab: Lab) -> None:
 
 
 def test_a_release_that_does_not_start_is_taken_back(lab: Lab, tmp_path: Path) -> None:
-    """An option that the engine does not know: its last lines are shown, and the previous release serves again."""
+    """An engine that does not start: its last lines are shown, and the previous release serves again."""
     before = lab.ssh("gpu-1", "readlink /opt/hermeion/hermes/current")
-    services = lab.service(extra_args={"no-such-option": 1})
+    services = lab.service(extra_args={"chat-template": "/no/such.jinja"})
     run = lab.pyinfra(lab.inventory(tmp_path, "gpu-1", hermes_services=services), "-y")
     assert run.code == 1, run.text
     assert "does not answer; its last lines:" in run.text
-    assert "--no-such-option" in run.text
+    assert "/no/such.jinja" in run.text
     assert "serves again" in run.text
     assert before == lab.ssh("gpu-1", "readlink /opt/hermeion/hermes/current")
     assert lab.pyinfra(INVENTORY, "-y", "--limit", "gpu-1").code == 0
     assert hermeion("verify", INVENTORY, "gpu-1").code == 0
 
 
+def test_a_killed_engine_core_is_started_again(lab: Lab) -> None:
+    """vLLM ends with exit code 0 when its core is killed; systemd starts it again, once."""
+    lab.ssh("gpu-1", "pkill -9 -f '[V]LLM::EngineCore'")
+    lab.wait("gpu-1", "systemctl show -p NRestarts --value hermeion-hermes", "1")
+    lab.wait("gpu-1", HEALTH, "200")
+    assert (
+        "0"
+        == lab.ssh(
+            "gpu-1", "journalctl -q -u hermeion-hermes -o cat | sed -n 's/.*exited with code //p' | tail -n 1"
+        ).strip()
+    )
+
+
 def test_a_reboot_brings_the_service_back(lab: Lab) -> None:
     """After a reboot of the host the service comes back by itself, and the next run has nothing to do."""
-    lab.ssh("gpu-1", "systemctl reboot", check=False)
-    deadline = time.monotonic() + 180
-    while time.monotonic() < deadline:
-        time.sleep(2)
-        health = "curl -s -o /dev/null -w '%{http_code}' http://127.0.0.1:8000/health"
-        if lab.ssh("gpu-1", health, check=False) == "200":
-            break
+    lab.reboot("gpu-1")
+    lab.wait("gpu-1", HEALTH, "200")
     run = lab.pyinfra(INVENTORY, "-y", "--limit", "gpu-1")
     assert "nothing to do" in run.text
     assert hermeion("verify", INVENTORY, "gpu-1").code == 0

@@ -1,4 +1,5 @@
-"""Two services on two GPUs of one host, deployed by a user with sudo; a change of one leaves the other alone."""
+"""Two services, vLLM and llama.cpp, on two GPUs of one host, deployed by a user with sudo; a change of one leaves the
+other alone."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.lab.conftest import LAB, Lab, hermeion
+from tests.lab.conversation import Talk, see_what_it_can
 
 HOST = "gpu-3"
 SUDO = {"ssh_user": "admin", "_sudo": True}
@@ -17,7 +19,7 @@ SUDO = {"ssh_user": "admin", "_sudo": True}
 def services(lab: Lab, **second: Any) -> dict[str, Any]:
     """Data of a host with two services."""
     (first,) = lab.service(name="one", port=8001)
-    (other,) = lab.service(name="two", port=8002, **second)
+    other = lab.gguf_service(name="two", port=8002, gpus=1, image=lab.data["images"]["llamacpp"], **second)
     return SUDO | {"hermes_services": [first, other]}
 
 
@@ -73,6 +75,11 @@ def test_daemon_json_is_merged(lab: Lab, deployed: Deployed) -> None:
     """What was in daemon.json before is still there beside CDI."""
     merged = json.loads(lab.ssh(HOST, "cat /etc/docker/daemon.json"))
     assert merged == {"log-level": "warn", "features": {"buildkit": True, "cdi": True}}
+
+
+def test_llamacpp_does_all_that_vllm_does(lab: Lab, deployed: Deployed) -> None:
+    """Real llama-server in a container chats, streams, splits the thought off and parses the tool call."""
+    see_what_it_can(Talk(lab, HOST, "two", 8002))
 
 
 def test_verify_with_sudo(deployed: Deployed) -> None:

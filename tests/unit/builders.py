@@ -12,7 +12,7 @@ from typing import Any
 from hermeion.gpus import gpu_models
 from hermeion.inventory import HostSpec, parse_host_spec
 from hermeion.planner import make_plan
-from hermeion.plans import Plan, Service
+from hermeion.plans import Image, Plan, Service
 from hermeion.probe import Probe, parse_probe
 from hermeion.render import render_files
 from hermeion.resources import share
@@ -127,7 +127,9 @@ def probe_text(
     disks: Sequence[str] = (
         "/srv/models 2000000000000 1900000000000 yes /dev/nvme0n1p2",
         "/var/lib/docker 2000000000000 1900000000000 yes /dev/nvme0n1p2",
+        "/opt/hermeion 2000000000000 1900000000000 yes /dev/nvme0n1p2",
     ),
+    engines: Sequence[str] = (),
     weights: Sequence[str] = (),
     files: Sequence[str] = (),
     releases: Sequence[str] = (),
@@ -179,6 +181,7 @@ def probe_text(
             section("daemon.json", daemon_json or "", 0 if daemon_json is not None else 1),
             section("cdi", cdi_section(uuids) if cdi is None else cdi),
             section("disks", disks),
+            section("engines", engines),
             section("weights", weights),
             section("files", files),
             section("releases", releases),
@@ -238,6 +241,12 @@ def make_sources(service: Service, **changes: Any) -> Sources:
     return Sources(**values | changes)
 
 
+def image_of(service: Service) -> Image:
+    """The image of a service that runs in a container."""
+    assert service.image
+    return service.image
+
+
 def settled(plan: Plan) -> Plan:
     """The plan with every commit and digest filled in."""
     return plan.model_copy(update={"services": tuple(settle(s, make_sources(s)) for s in plan.services)})
@@ -265,11 +274,13 @@ def file_row(path: str, content: str, mode: str = "644") -> str:
 def converged_answers(plan: Plan, *, ca: str | None = None) -> dict[str, Any]:
     """Keywords for :func:`probe_text` of a host that is as ``plan`` says."""
     answers: dict[str, Any] = {
-        "images": sorted({service.image.reference for service in plan.services}),
+        "images": sorted({service.image.reference for service in plan.services if service.image}),
         "containers": [
             f"{'c0' * 32} hermeion-{service.name} running {service.name} {service.release_id}"
             for service in plan.services
+            if service.image
         ],
+        "engines": sorted({service.package.identity for service in plan.services if service.package}),
         "weights": sorted({f"{service.snapshot} complete" for service in plan.services}),
         "files": [file_row(CA_PATH, ca)] if ca is not None else [],
         "releases": [],
@@ -292,5 +303,6 @@ def converged_answers(plan: Plan, *, ca: str | None = None) -> dict[str, Any]:
         )
         answers["units"].append(
             f"{service.unit} NRestarts=0 ActiveState=active SubState=running UnitFileState=enabled NeedDaemonReload=no"
+            + (f" release={service.release_id}" if service.package else "")
         )
     return answers

@@ -26,7 +26,7 @@ def target(monkeypatch: pytest.MonkeyPatch, then: Probe, cards: tuple[str, ...] 
     monkeypatch.setattr(apply, "observe", lambda *_: then)
     host: Any = SimpleNamespace(name=NAME)
     state: Any = SimpleNamespace()
-    wanted = Wanted(spec=spec, ca=None, keys={}, token="secret")
+    wanted = Wanted(spec=spec, ca=None, keys={}, locks={}, token="secret")
     return Target(state, host, wanted, before, plan, Stages(), sources, {})
 
 
@@ -68,7 +68,7 @@ def test_gpu_fell_off_the_bus(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_token_is_not_printed() -> None:
     """What is wanted can be printed without the token."""
-    assert "secret" not in repr(Wanted(spec=make_spec(), ca=None, keys={}, token="secret"))
+    assert "secret" not in repr(Wanted(spec=make_spec(), ca=None, keys={}, locks={}, token="secret"))
 
 
 @pytest.mark.parametrize(

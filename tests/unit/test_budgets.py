@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from hermeion.budgets import BudgetOptions, BudgetReport, make_budget
 from hermeion.cli import app
+from hermeion.engines import sglang
 from hermeion.errors import HermeionError, InventoryError, ModelError
 from hermeion.model_config import parse_config
 from hermeion.units import GIB
@@ -182,7 +183,7 @@ def test_llamacpp() -> None:
         ),
         (
             {"engine": "sglang", "engine_version": "0.4.0"},
-            "--engine-version: sglang 0.4.0 was not read. Known: 0.5.23.",
+            f"--engine-version: sglang 0.4.0 was not read. Known: {sglang.VERSIONS[0]} to {sglang.VERSIONS[-1]}.",
         ),
         (
             {"engine": "llamacpp"},
@@ -205,6 +206,15 @@ def test_impossible_options(options: dict[str, Any], message: str) -> None:
         report(HERMES_8B, **options)
 
     assert message == str(caught.value)
+
+
+def test_an_older_version_is_reckoned_as_the_newest() -> None:
+    """SGLang's arithmetic was read in one version; for an older one that is known it is used, and that is said."""
+    oldest, newest = sglang.VERSIONS[0], sglang.VERSIONS[-1]
+    older, known = (report(HERMES_8B, engine="sglang", engine_version=version) for version in (oldest, newest))
+
+    assert (f"the arithmetic is that of sglang {newest}; that of {oldest} was not read",) == older.remarks
+    assert ((), known.ranks) == (known.remarks, older.ranks)
 
 
 def test_unknown_quantisation() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hermeion.checks import Finding, check_plan
 from hermeion.hosts import Host, reconcile
 from hermeion.plans import Plan, Service
-from tests.unit.builders import NAME, RTX_4090, final_plan, make_probe, uuid_of
+from tests.unit.builders import NAME, RTX_4090, final_plan, image_of, make_probe, uuid_of
 
 HERMES = {"name": "hermes", "model": "hermes-3-8b", "gpus": 1}
 SECOND = {"name": "second", "model": "hermes-3-8b", "gpus": 1, "port": 8001}
@@ -62,7 +62,7 @@ def test_good_plan() -> None:
         ),
         ({"revision": "main"}, the_host(), "revision", "not a commit: main"),
         (
-            {"image": service().image.model_copy(update={"digest": "latest"})},
+            {"image": image_of(service()).model_copy(update={"digest": "latest"})},
             the_host(),
             "image",
             "not a digest: latest",
@@ -90,7 +90,7 @@ def test_one_wrong_thing(changes: dict[str, Any], host: Host, subject: str, mess
 
 def test_unresolved_plan() -> None:
     """What is not yet resolved is not wrong."""
-    plan = the_plan(revision=None, image=service().image.model_copy(update={"digest": None}))
+    plan = the_plan(revision=None, image=image_of(service()).model_copy(update={"digest": None}))
 
     assert () == check_plan(plan, the_host(driver=None))
 

@@ -13,14 +13,14 @@ from hermeion.drivers.versions import covers, floor_of, parse_version, show, ups
 from hermeion.errors import PlacementError
 from hermeion.gpus import gpu_models
 from hermeion.plans import DriverPlan, PlannedGpu, Service
-from tests.unit.builders import A100_80, RTX_4090, RTX_5090, final_service
+from tests.unit.builders import A100_80, RTX_4090, RTX_5090, final_service, image_of
 from tests.unit.driver_cases import decide
 
 
 def service(repository: str, tag: str, *, engine: str = "vllm", gpu: str = "NVIDIA A100 80GB") -> Service:
     """A planned service with this image on this GPU."""
     planned = final_service()
-    image = planned.image.model_copy(update={"repository": repository, "tag": tag})
+    image = image_of(planned).model_copy(update={"repository": repository, "tag": tag})
     gpus = (PlannedGpu(pci_address="0000:01:00.0", uuid=None, model=gpu, memory=1),)
     return planned.model_copy(update={"image": image, "engine": engine, "gpus": gpus})
 
@@ -63,7 +63,7 @@ def test_needs(planned: Service, min_driver: int, cuda: tuple[int, int] | None, 
     found = needs_of([planned], lambda _: min_driver)[0]
 
     assert (cuda, minima, reason) == (found.cuda, found.minima, found.reason)
-    assert f"{planned.image.repository}:{planned.image.tag}" == found.image
+    assert f"{image_of(planned).repository}:{image_of(planned).tag}" == found.image
 
 
 @pytest.mark.parametrize(

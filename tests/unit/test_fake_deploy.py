@@ -67,7 +67,7 @@ def test_operations_are_the_stages_in_order(runs: Runs) -> None:
         "Driver: compare the GPUs with the plan",
         "Runtime: Docker, Compose, container toolkit, CDI",
         "Cache: weights of hermes",
-        "Service: image of hermes",
+        "Service: engine of hermes",
         "Service: release of hermes",
         "Service: start hermes and wait until it answers",
     ] == operations

@@ -9,12 +9,14 @@ import pytest
 
 from hermeion.demands import check_inventory
 from hermeion.errors import PlacementError
-from hermeion.fixes import LIMITS, REFERENCE_MODELS, Fix
+from hermeion.fixes import LAST_ENGINES, LIMITS, REFERENCE_MODELS, Fix, _on_here
 from hermeion.gpus import gpu_models
-from hermeion.hosts import gpus_of
+from hermeion.hosts import Host, gpus_of
 from hermeion.inventory import ServiceSpec
 from hermeion.planner import make_plan
 from hermeion.plans import Plan
+from hermeion.search import Search
+from hermeion.variants import built_in_catalog
 from tests.unit.builders import (
     A100_40,
     A100_80,
@@ -25,6 +27,7 @@ from tests.unit.builders import (
     RTX_3090,
     RTX_4090,
     RTX_5090,
+    T4,
     V100,
     make_probe,
     make_spec,
@@ -62,16 +65,18 @@ def after(cards: Sequence[str], wanted: dict[str, Any], fix: Fix, **keys: Any) -
     ("cards", "wanted", "changes"),
     [
         # less context: what the best rung of the ladder holds, or what the model was made for
-        ([RTX_4090], wants(context=131_072), {"context": 83_968}),
+        ([RTX_4090], wants(variant="bf16", context=131_072), {"context": 83_968}),
         ([RTX_4090], wants(context=131_072, sequences=256), {"context": 80_128}),
         ([RTX_4090], wants(context=131_072, sequences=256, min_context=120_000), {"min_context": 80_128}),
-        ([RTX_4090], wants(min_context=120_000), {"min_context": 83_968}),
+        ([RTX_4090], wants(variant="bf16", min_context=120_000), {"min_context": 83_968}),
         ([H100], wants(context=200_000), {"context": 131_072}),
         ([H100], wants(context=200_000, min_context=200_000), {"context": 131_072, "min_context": 131_072}),
         ([H100], wants(min_context=200_000), {"min_context": 131_072}),
-        ([RTX_4090], wants(context=200_000), {"context": 83_968}),
+        ([RTX_4090], wants(variant="bf16", context=200_000), {"context": 83_968}),
+        ([RTX_4090], wants(context=200_000), {"context": 131_072}),
         # the cache in another precision
         ([A100_40], wants(kv_precision="fp8"), {"kv_precision": "auto"}),
+        ([H100], wants(engine="llamacpp", kv_precision="fp8"), {"kv_precision": "auto"}),
         # another number of GPUs, or others
         ([RTX_4090] * 2, wants("hermes-4-14b", variant="bf16", gpus=1), {"gpus": "auto"}),
         ([RTX_4090], wants(gpus=2), {"gpus": "auto"}),
@@ -80,10 +85,27 @@ def after(cards: Sequence[str], wanted: dict[str, Any], fix: Fix, **keys: Any) -
         ([RTX_4090], wants("hermes-4-14b", variant="fp8", sequences=4096), {"sequences": 2048}),
         # any variant, or one by name
         ([RTX_4090], wants("hermes-4-14b", variant="bf16"), {"variant": "auto"}),
-        ([H100], wants(variant="q4_k_m"), {"variant": "auto"}),
-        ([RTX_3060], wants("hermes-3-8b"), {"variant": "hermes-3-8b-awq"}),
-        # another engine, and with it another variant
+        ([H100], wants(engine="vllm", variant="q4_k_m"), {"variant": "auto"}),
+        ([T4], wants(context=20_000, sequences=1700), {"variant": "hermes-3-8b-awq"}),
         ([H100], wants(engine="llamacpp", variant="bf16"), {"variant": "auto"}),
+        # another engine, with another variant, and without what was written for the one that is named
+        ([RTX_3060], wants(engine="vllm"), {"engine": "llamacpp"}),
+        ([RTX_3060], wants(engine="sglang"), {"engine": "llamacpp"}),
+        ([V100], wants(engine="vllm", variant="bf16"), {"engine": "llamacpp", "variant": "auto"}),
+        (
+            [V100],
+            wants(engine="vllm", engine_version="0.32.0", extra_args={"seed": 1}),
+            {"engine": "llamacpp", "engine_version": None, "extra_args": {}},
+        ),
+        ([V100], wants(engine_version="0.32.0"), {"engine_version": None}),
+        # a container, where nothing is known to install the engine from that would serve it
+        ([V100], wants(engine="vllm", runtime="systemd"), {"engine": "llamacpp", "runtime": "compose"}),
+        (
+            [V100],
+            wants(runtime="systemd", requirements="lock.txt"),
+            {"requirements": None, "runtime": "compose"},
+        ),
+        ([V100], wants(image="registry.example/vllm:v0.33.0"), {"image": None}),
         # every limit together
         (
             [L40S],
@@ -109,13 +131,16 @@ def test_changes_to_the_inventory(cards: list[str], wanted: dict[str, Any], chan
         ([RTX_4090], wants("hermes-4-70b", engine="vllm", gpus=1), {"gpus": "auto"}, (8, "NVIDIA GeForce RTX 4090")),
         # another kind
         ([RTX_4060_TI], wants("hermes-4-70b", engine="vllm"), {}, (8, "NVIDIA GeForce RTX 4090")),
-        ([V100], wants("hermes-3-8b", engine="vllm", variant="bf16"), {}, (1, "NVIDIA GeForce RTX 4090")),
-        ([V100], wants("hermes-3-8b"), {}, (1, "NVIDIA GeForce RTX 4090")),
+        ([V100], wants("hermes-4-70b", engine="vllm"), {}, (8, "NVIDIA GeForce RTX 4090")),
+        # llama.cpp on more of the host's own, before vLLM on another kind
+        ([V100], wants("hermes-4-70b"), {}, (2, "Tesla V100 32GB")),
         ([A100_80], wants("hermes-4-405b", engine="vllm", variant="bf16"), {}, (8, "NVIDIA H200")),
         # all of them are in use
         ([RTX_4090], wants(), {}, (1, "NVIDIA GeForce RTX 4090")),
+        # a GGUF file, for which llama.cpp is taken by itself
+        ([RTX_4060_TI], wants("hermes-4-405b", variant="q4_k_m"), {}, (8, "NVIDIA L40S")),
         # another variant of the model as well
-        ([RTX_4060_TI], wants("hermes-4-405b", variant="q4_k_m"), {"variant": "auto"}, (8, "NVIDIA L40S")),
+        ([RTX_4060_TI], wants("hermes-4-405b", variant="bf16", engine="sglang"), {}, (8, "NVIDIA H200")),
     ],
 )
 def test_other_hardware(
@@ -128,26 +153,23 @@ def test_other_hardware(
 
     assert (changes, gpus) == (fix.changes, fix.gpus)
     assert fix.text.startswith(f"{gpus[0]} × {gpus[1]}, all memory free")
-    assert fix.text.partition(". Or, ")[0].endswith(f": {service.variant}, {service.context} tokens")
+    assert fix.text.endswith(f": {service.variant}, {service.context} tokens")
 
 
 def test_both_are_named() -> None:
     """Where hardware alone does not help, the change to the inventory stands beside it."""
     fix = fix_of([RTX_4060_TI], wants("hermes-4-405b", variant="q4_k_m", gpus=1))
 
-    assert (
-        "8 × NVIDIA L40S, all memory free, and variant = 'auto' and gpus = 'auto': hermes-4-405b-nvfp4, 131072 tokens"
-        == fix.text
-    )
+    assert "8 × NVIDIA L40S, all memory free, and gpus = 'auto': hermes-4-405b-q4_k_m, 55808 tokens" == fix.text
 
 
 def test_an_own_file_on_other_hardware() -> None:
     """An own GGUF file that is too large here: llama.cpp, on GPUs that hold it."""
-    gguf = {**OWN, "name": "mine", "precision": "q8_0", "bytes": 40 * 10**9}
+    gguf = {**OWN, "name": "mine", "file": "mine-Q8_0.gguf", "precision": "q8_0", "bytes": 40 * 10**9}
     fix = fix_of([RTX_4090], wants("mine"), hermes_catalog=[gguf])
     (service,) = after([RTX_4090], wants("mine"), fix, hermes_catalog=[gguf]).services
 
-    assert ({"engine": "llamacpp"}, (2, "NVIDIA GeForce RTX 4090")) == (fix.changes, fix.gpus)
+    assert ({}, (2, "NVIDIA GeForce RTX 4090")) == (fix.changes, fix.gpus)
     assert ("llamacpp", 2) == (service.engine, len(service.gpus))
 
 
@@ -174,11 +196,40 @@ def test_limits_are_keys_of_a_service() -> None:
     assert [] == [key for key in LIMITS if ServiceSpec.model_fields[key].is_required()]
 
 
-def test_auto_is_not_advised_for_what_auto_passes_over() -> None:
-    """On a T4 only AWQ and GPTQ run, which `auto` does not take: they are named, and `auto` is not."""
-    fix = fix_of(["1eb8"], wants(variant="bf16"))
+@pytest.mark.parametrize(
+    ("card", "wanted", "changes"),
+    [
+        (RTX_3060, wants("hermes-4-14b", variant="q8_0"), {"variant": "auto", "engine_version": None}),
+        (
+            T4,
+            wants(variant="q8_0", context=20_000, sequences=1700),
+            {"variant": "hermes-3-8b-awq", "engine_version": None},
+        ),
+    ],
+)
+def test_a_version_of_llamacpp_is_not_given_to_vllm(card: str, wanted: dict[str, Any], changes: dict[str, Any]) -> None:
+    """A change of variant that makes `auto` another engine takes back what was written for the one before."""
+    assert changes == fix_of([card], {**wanted, "engine_version": "b11669"}).changes
 
-    assert {"variant": "hermes-3-8b-gptq-8bit"} == fix.changes
+
+@pytest.mark.parametrize("card", [T4, RTX_3060, V100])
+def test_auto_never_advises_sglang_or_ollama(card: str) -> None:
+    """Where `auto` cannot serve what is asked for, vLLM's and llama.cpp's ways out come before the other engines."""
+    for more in ({"sequences": 4096}, {"context": 131_072, "variant": "bf16"}, {"kv_precision": "fp8"}):
+        assert "engine" not in fix_of([card], wants(**more)).changes
+
+
+def test_the_last_engines_come_last() -> None:
+    """SGLang and Ollama are tried after everything that vLLM and llama.cpp could do on the host."""
+    spec = make_spec(wants(variant="bf16", context=8192, engine_version="0.32.0")).hermes_services[0]
+    host = Host(name=NAME, gpus=(), nvswitch=False)
+    changes = list(_on_here(spec, Search(spec, host, ()), built_in_catalog()["hermes-3-8b"]))
+    engines = [change.get("engine") for change in changes]
+    first = next(place for place, engine in enumerate(engines) if engine in LAST_ENGINES)
+
+    assert {None} == set(engines[:first])
+    assert set(LAST_ENGINES) == set(engines[first:])
+    assert [None] * len(engines[first:]) == [change["engine_version"] for change in changes[first:]]
 
 
 def test_a_fix_leaves_gpus_to_later_services() -> None:

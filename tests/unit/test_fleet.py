@@ -163,12 +163,11 @@ def test_rejections_belong_to_their_service() -> None:
     assert () == small.rejections
 
 
-def test_engine_that_is_only_planned() -> None:
-    """It is said aloud when this release plans a service and cannot start it."""
+def test_engine_that_reserves_by_a_rule_of_its_own() -> None:
+    """What SGLang leaves alone is told as its own rule; the option names it."""
     data = host_report("one", make_probe([L40S]), {"name": "hermes", "model": "hermes-4-14b", "engine": "sglang"})
     view = make_fleet({"hosts": {"one": data}, "failed": {}}).hosts[0].services[0]
 
-    assert "SGLang is planned, and not started by this release" in view.remarks
     assert " with SGLang, " in view.option
     assert "What SGLang reserves by its own rule" in next(t.meaning for t in view.terms if t.name == "left alone")
 

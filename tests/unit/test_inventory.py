@@ -15,8 +15,8 @@ from tests.unit.builders import OWN
 SERVICE = {"name": "hermes", "model": "hermes-3-8b"}
 IMAGE_PATTERN = r"'^([\w.-]+:\d+/)?[a-z0-9._/-]+:[\w][\w.-]{0,127}(@sha256:[0-9a-f]{64})?$'"
 SERVICE_KEYS = (
-    "context, engine, engine_version, extra_args, gpus, image, kv_precision, min_context, model, name, port, runtime, "
-    "sequences, thinking, variant"
+    "archive, context, engine, engine_version, environment, extra_args, gpus, image, kv_precision, min_context, model, "
+    "name, port, requirements, runtime, sequences, served_names, thinking, variant"
 )
 
 
@@ -50,11 +50,11 @@ def refusal(data: dict[str, Any]) -> str:
         ),
         (
             {"hermes_catalog": [{**OWN, "repo": "my-llama"}]},
-            r"hermes_catalog/0/repo: string should match pattern '^[\w.-]+/[\w.-]+$' (found 'my-llama')",
+            r"hermes_catalog/0/repo: string should match pattern '^[\w.][\w.-]*/[\w.-]+$' (found 'my-llama')",
         ),
         (
             {"hermes_catalog": [{**OWN, "name": "my model\nExecStart=/bin/sh"}]},
-            r"hermes_catalog/0/name: string should match pattern '^[\w.-]+$' (found 'my model\nExecStart=/bin/sh')",
+            r"hermes_catalog/0/name: string should match pattern '^[\w.][\w.-]*$' (found 'my model\nExecStart=/bin/sh')",
         ),
         (
             {"hermes_catalog": [{**OWN, "precision": "int4"}]},
@@ -149,7 +149,24 @@ def test_host_keys(data: dict[str, Any], message: str) -> None:
             "after validation, not 0 (found [])",
         ),
         ({"name": "Hermes"}, "name: string should match pattern '^[a-z][a-z0-9-]{0,31}$' (found 'Hermes')"),
-        ({"runtime": "systemd"}, "runtime: input should be 'compose' (found 'systemd')"),
+        ({"runtime": "podman"}, "runtime: input should be 'compose' or 'systemd' (found 'podman')"),
+        (
+            {"archive": {"url": "ftp://x/y.tar.gz", "sha256": "0" * 64}},
+            "archive/url: string should match pattern '^https?://[\\w.:/%+~@-]+\\.(tar\\.gz|tgz|tar\\.zst|tar\\.xz)$' "
+            "(found 'ftp://x/y.tar.gz')",
+        ),
+        (
+            {"archive": {"url": "https://x/y.tar.gz", "sha256": "0"}},
+            "archive/sha256: string should match pattern '^[0-9a-f]{64}$' (found '0')",
+        ),
+        (
+            {"served_names": ["two words"]},
+            "served_names/0: string should match pattern '^[\\w./:+@-]{1,128}$' (found 'two words')",
+        ),
+        (
+            {"environment": {"A=B": "c"}},
+            "environment/A=B: string should match pattern '^[A-Za-z_][A-Za-z0-9_]*$' (found 'A=B')",
+        ),
         (
             {"engine": "tgi"},
             "engine: input should be 'auto', 'vllm', 'sglang', 'llamacpp' or 'ollama' (found 'tgi')",

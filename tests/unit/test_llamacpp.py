@@ -8,6 +8,7 @@ import pytest
 
 from hermeion.engines import llamacpp
 from hermeion.engines.protocol import Engine, Layout, Load
+from hermeion.engines.tables import versions
 from hermeion.hosts import Gpu
 from hermeion.memory.kv_cache import KvPrecision
 from hermeion.memory.llamacpp import (
@@ -434,11 +435,20 @@ def test_budget_of_the_engine(kv: KvPrecision) -> None:
 
 
 def test_constants() -> None:
-    """The image is named as llama.cpp publishes it, and this release does not start it."""
-    assert ("llamacpp", "llama.cpp", "ghcr.io/ggml-org/llama.cpp:server-cuda-b11669", 525, False) == (
+    """The image is named as llama.cpp publishes it, and build 11669 is the newest that is known."""
+    assert ("llamacpp", "llama.cpp", "ghcr.io/ggml-org/llama.cpp:server-cuda-b11669", 525, versions("llamacpp")) == (
         llamacpp.NAME,
         llamacpp.LABEL,
         llamacpp.IMAGE.format(version=llamacpp.VERSIONS[-1]),
         llamacpp.MIN_DRIVER,
-        llamacpp.RUNNABLE,
+        llamacpp.VERSIONS,
+    )
+
+
+def test_unknown_sampling_is_said() -> None:
+    """A default that llama-server has no option for is not left out in silence."""
+    variant = make_variant().model_copy(update={"sampling": {"temperature": 0.6, "dola_layers": 3}})
+
+    assert ("no sampling default for dola_layers: this engine has no such option",) == llamacpp.remarks(
+        variant, [make_gpu()]
     )

@@ -36,6 +36,7 @@ SECTIONS = (
     "daemon.json",
     "cdi",
     "disks",
+    "engines",
     "weights",
     "files",
     "releases",

@@ -34,7 +34,13 @@ def wanted(*, hashed: bool = True) -> list[dict[str, Any]]:
 
 def a_job(cache: Path) -> dict[str, Any]:
     """A job for a cache."""
-    return {"repo": "me/model", "revision": REVISION, "cache": str(cache), "files": wanted()}
+    return {
+        "name": f"models--me--model@{REVISION}",
+        "repo": "me/model",
+        "revision": REVISION,
+        "cache": str(cache),
+        "files": wanted(),
+    }
 
 
 def fill(cache: Path, content: dict[str, bytes] | None = None) -> Path:

@@ -27,8 +27,6 @@ from tests.unit.builders import (
     uuid_of,
 )
 
-LATER = "; this release plans that and does not start it yet"
-
 
 def refusal(cards: Sequence[str], *services: dict[str, Any], facts: Any = None, **more: Any) -> str:
     """The message; ``more`` are keys of the host (``hermes_…``) and answers of its probe."""
@@ -127,28 +125,26 @@ def test_memory_that_others_hold() -> None:
     [
         (
             V100,
-            {},
+            {"variant": "bf16"},
             "hermes-3-8b-bf16 on 1 × Tesla V100 32GB: compute capability 7.0 is older than vLLM's minimum of 7.5",
-            "1 × NVIDIA GeForce RTX 4090, all memory free: hermes-3-8b-bf16, 39936 tokens. Or, with engine = "
-            "'llamacpp' and variant = 'hermes-3-8b-q8_0' it fits: hermes-3-8b-q8_0 on 1 × Tesla V100 32GB, 43264 "
-            f"tokens{LATER}",
+            "with variant = 'auto' it fits: hermes-3-8b-q8_0 on 1 × Tesla V100 32GB, 43264 tokens",
         ),
         (
             T4,
-            {},
+            {"engine": "vllm"},
             "hermes-3-8b-bf16 on 1 × Tesla T4: compute capability 7.5 has no bf16 arithmetic",
-            "with variant = 'hermes-3-8b-gptq-8bit' it fits: hermes-3-8b-gptq-8bit on 1 × Tesla T4, 18688 tokens",
+            "with engine = 'llamacpp' it fits: hermes-3-8b-q8_0 on 1 × Tesla T4, 34816 tokens",
         ),
         (
             T4,
             {"engine": "sglang", "variant": "bf16"},
             "hermes-3-8b-bf16 on 1 × Tesla T4 with SGLang: compute capability 7.5 is older than SGLang's practical "
             "minimum of 8.0",
-            f"{ONE_4090}, all memory free: hermes-3-8b-bf16, 3840 tokens{LATER}",
+            "with variant = 'auto' and engine = 'llamacpp' it fits: hermes-3-8b-q8_0 on 1 × Tesla T4, 34816 tokens",
         ),
         (
             H100,
-            {"variant": "q8_0"},
+            {"variant": "q8_0", "engine": "vllm"},
             f"hermes-3-8b-q8_0 {ON_H100}: vLLM reads GGUF files only with a plug-in that is not its "
             "own; llama.cpp and Ollama read them",
             f"with variant = 'auto' it fits: hermes-3-8b-bf16 {ON_H100}, 131072 tokens",
@@ -157,27 +153,33 @@ def test_memory_that_others_hold() -> None:
             H100,
             {"variant": "q8_0", "engine": "sglang"},
             f"hermes-3-8b-q8_0 {ON_H100} with SGLang: GGUF files are planned for llama.cpp and Ollama, not for SGLang",
-            f"with variant = 'auto' it fits: hermes-3-8b-bf16 {ON_H100}, 131072 tokens" + LATER,
+            f"with variant = 'auto' it fits: hermes-3-8b-bf16 {ON_H100}, 131072 tokens",
         ),
         (
             H100,
             {"variant": "bf16", "engine": "llamacpp"},
             f"hermes-3-8b-bf16 {ON_H100} with llama.cpp: llama.cpp reads GGUF files alone; "
             "hermes-3-8b-bf16 is bf16 in safetensors",
-            f"with variant = 'auto' it fits: hermes-3-8b-q8_0 {ON_H100}, 131072 tokens" + LATER,
+            f"with variant = 'auto' it fits: hermes-3-8b-q8_0 {ON_H100}, 131072 tokens",
         ),
         (
             H100,
             {"variant": "bf16", "engine": "ollama"},
             f"hermes-3-8b-bf16 {ON_H100} with Ollama: Ollama reads GGUF files alone; "
             "hermes-3-8b-bf16 is bf16 in safetensors",
-            f"with variant = 'auto' it fits: hermes-3-8b-q8_0 {ON_H100}, 131072 tokens" + LATER,
+            f"with variant = 'auto' it fits: hermes-3-8b-q8_0 {ON_H100}, 131072 tokens",
         ),
         (
             A100_40,
-            {"kv_precision": "fp8"},
-            "FP8 KV cache: vLLM has none on compute capability 8.0",
+            {"kv_precision": "fp8", "variant": "bf16"},
+            "FP8 KV cache: vLLM has bf16 alone on compute capability 8.0",
             "with kv_precision = 'auto' it fits: hermes-3-8b-bf16 on 1 × NVIDIA A100 40GB, 131072 tokens",
+        ),
+        (
+            H100,
+            {"kv_precision": "fp8", "engine": "llamacpp"},
+            "FP8 KV cache with llama.cpp: llama.cpp has bf16 and q8_0 on compute capability 9.0",
+            f"with kv_precision = 'auto' it fits: hermes-3-8b-q8_0 {ON_H100}, 131072 tokens",
         ),
     ],
 )
@@ -238,7 +240,7 @@ def test_a_context_for_which_memory_is_too_small() -> None:
             reasons.append(f"{option}{kv}{fewer}: the largest context that fits is {tokens} tokens, 131072 are wanted")
     fix = f"with context = 83968 it fits: hermes-3-8b-bf16 on {ONE_4090}, 83968 tokens"
 
-    assert text("hermes-3-8b", reasons, fix) == refusal([RTX_4090], wants(context=131_072))
+    assert text("hermes-3-8b", reasons, fix) == refusal([RTX_4090], wants(variant="bf16", context=131_072))
 
 
 @pytest.mark.parametrize(
@@ -263,19 +265,67 @@ def test_too_few_layers(engine: str, count: int, reason: str) -> None:
 
 def test_too_few_layers_for_llamacpp() -> None:
     """llama.cpp puts whole layers on each GPU."""
-    gguf = {**OWN, "name": "tiny", "precision": "q8_0", "shape": {**OWN["shape"], "layers": 2}}
+    gguf = {
+        **OWN,
+        "name": "tiny",
+        "file": "tiny-Q8_0.gguf",
+        "precision": "q8_0",
+        "shape": {**OWN["shape"], "layers": 2},
+    }
     found = refusal([L40S] * 3, wants("tiny", engine="llamacpp", gpus=3), hermes_catalog=[gguf])
 
     assert "  - tiny on 3 × NVIDIA L40S with llama.cpp: 2 layers cannot be split over 3 GPUs; 1 to 2 work\n" in found
 
 
-def test_a_file_that_no_engine_of_this_release_reads() -> None:
-    """A GGUF file with `engine` `auto`: there is a free GPU, but nothing that reads it."""
-    gguf = {**OWN, "name": "mine", "precision": "q8_0"}
-    reason = "mine: a GGUF file, which no engine reads that this release can start"
-    fix = f"with engine = 'llamacpp' and variant = 'mine' it fits: mine on {ONE_4090}, 8192 tokens{LATER}"
+def test_both_engines_of_auto_are_listed() -> None:
+    """Where vLLM's variants and then llama.cpp's do not fit, each is listed with its reason.
 
-    assert text("mine", [reason], fix) == refusal([RTX_4090], wants("mine"), hermes_catalog=[gguf])
+    Of the numbers of GPUs that do not even hold a GGUF file, the largest stands for all of them.
+    """
+    reasons = [
+        "hermes-4-70b-bf16 on 1 × NVIDIA GeForce RTX 4090: weights and overhead need 134.5 GiB per GPU, 22.1 GiB may "
+        "be used",
+        "hermes-4-70b-bf16 on 2 × NVIDIA GeForce RTX 4090: weights and overhead need 70.7 GiB per GPU, 21.7 GiB may be "
+        "used",
+        "hermes-4-70b-fp8 on 1 × NVIDIA GeForce RTX 4090: weights and overhead need 70.8 GiB per GPU, 22.1 GiB may be "
+        "used",
+        "hermes-4-70b-fp8 on 2 × NVIDIA GeForce RTX 4090: weights and overhead need 38.8 GiB per GPU, 21.7 GiB may be "
+        "used",
+        "hermes-4-70b-q8_0 on 2 × NVIDIA GeForce RTX 4090 with llama.cpp: weights and overhead need 36.4 GiB per GPU, "
+        "23.5 GiB may be used",
+        "hermes-4-70b-q6_k on 2 × NVIDIA GeForce RTX 4090 with llama.cpp: weights and overhead need 29.0 GiB per GPU, "
+        "23.5 GiB may be used",
+    ]
+    found = refusal([RTX_4090] * 2, wants("hermes-4-70b", min_context=32_768))
+
+    assert (
+        text("hermes-4-70b", reasons, "").removesuffix("\nWhat would fit: .")
+        == found[: found.index("\n  - hermes-4-70b-q4_k_m")]
+    )
+    assert found.endswith(
+        "\nWhat would fit: with min_context = 20736 it fits: hermes-4-70b-q4_k_m on 2 × NVIDIA GeForce RTX 4090, 20736 "
+        "tokens."
+    )
+
+
+@pytest.mark.parametrize(
+    ("keys", "answers"),
+    [({"gpus": 2}, {}), ({"context": 200_000}, {}), ({"min_context": 200_000}, {}), ({}, {"used": {0: 9000}})],
+)
+def test_no_other_engine_is_tried_where_it_would_not_help(keys: dict[str, Any], answers: dict[str, Any]) -> None:
+    """GPUs that are not there or not free, and a context that the model was not made for, are not vLLM's fault."""
+    assert "llama.cpp" not in refusal([RTX_4090], wants(**keys), **answers).partition("\nWhat would fit")[0]
+
+
+@pytest.mark.parametrize("keys", [{"engine_version": "0.33.0"}, {"extra_args": {"seed": 1}}, {"image": "vllm:mine"}])
+def test_what_is_written_for_vllm_is_not_given_to_llamacpp(keys: dict[str, Any]) -> None:
+    """With a version, an image or options, `auto` stays with vLLM: llama.cpp would not understand them."""
+    (key,) = keys
+    reason = "hermes-3-8b-bf16 on 1 × Tesla V100 32GB: compute capability 7.0 is older than vLLM's minimum of 7.5"
+    default = "{}" if key == "extra_args" else "None"
+    fix = f"with {key} = {default} it fits: hermes-3-8b-q8_0 on 1 × Tesla V100 32GB, 43264 tokens"
+
+    assert text("hermes-3-8b", [reason], fix) == refusal([V100], wants(**keys))
 
 
 MIG_ROW = smi_row(1, H100).replace("Disabled", "Enabled")

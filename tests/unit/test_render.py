@@ -1,114 +1,24 @@
-"""The files of a release."""
+"""The files of a release: what is in them, whatever they look like."""
 
 from __future__ import annotations
 
 import configparser
 import json
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from hermeion.engines import ENGINES
 from hermeion.errors import RenderError
-from hermeion.plans import Plan, Service
-from hermeion.presentation import plan_text
-from hermeion.render import plan_json, quote_compose, quote_unit, render_files
-from hermeion.stages import Stages
-from tests.unit.builders import H100, OWN, RTX_4090, TEMPLATES, final_plan, final_service
-from tests.unit.conftest import Compare
+from hermeion.plans import Service
+from hermeion.render import plan_json, render_files
+from tests.unit.builders import TEMPLATES, final_service, image_of
+from tests.unit.render_cases import CASES, COMPOSE, NATIVE, rendered, service_of
 
-HOSTILE = "$HOME ${x} `id` \"double\" 'single' %n {{ x }} {% y %} # : - \\ é ×"
-
-
-def old_docker() -> Plan:
-    """Two GPUs on a host whose Docker is older than 25: NVIDIA's runtime hands them out."""
-    plan = final_plan({"name": "hermes", "model": "hermes-4-14b", "gpus": 2}, gpus=(RTX_4090, RTX_4090))
-    services = tuple(service.model_copy(update={"gpu_access": "runtime"}) for service in plan.services)
-    return plan.model_copy(update={"services": services})
-
-
-CASES: dict[str, Plan] = {
-    "one-4090": final_plan(),
-    "eight-h100": final_plan(
-        {"name": "big", "model": "hermes-4-405b", "port": 9000, "thinking": True}, gpus=(H100,) * 8
-    ),
-    "mirror-own-model": final_plan(
-        {
-            "name": "mine",
-            "model": "my-llama",
-            "image": "team/engine:1.0",
-            "context": 4096,
-            "sequences": 8,
-            "kv_precision": "fp8",
-            "extra_args": {"seed": 1, "enforce-eager": True},
-        },
-        hermes_catalog=[OWN],
-        hermes_mirrors={"registry": "mirror.example:5000", "hub": "https://hub.example"},
-        hermes_cache="/mnt/big.disk/models",
-    ),
-    "hostile-options": final_plan(
-        {
-            "name": "hermes",
-            "model": "hermes-4-14b",
-            "extra_args": {"served": HOSTILE, "$key: %n": "yes", "null": "null"},
-        },
-        gpus=(RTX_4090, RTX_4090),
-    ),
-    "old-docker": old_docker(),
-}
-
-
-def rendered(service: Service) -> dict[str, str]:
-    """Content by path."""
-    return {file.path: file.content for file in render_files(service, TEMPLATES)}
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_golden_files(case: str, golden: Compare) -> None:
-    """Every file of a release is, as a whole, the one that was looked at (``--update-golden`` writes them anew)."""
-    for path, content in rendered(CASES[case].services[0]).items():
-        golden(f"{case}/{path}", content)
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_golden_plan(case: str, golden: Compare) -> None:
-    """What a person sees of a plan is the text that was looked at."""
-    stages = Stages(service=("hermes: not deployed yet",))
-
-    golden(f"{case}/plan.txt", plan_text(CASES[case], stages) + "\n")
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_files_of_a_release(case: str) -> None:
-    """A release has these files, all readable, sorted."""
-    service = CASES[case].services[0]
-
-    assert [
-        ("assemble-config.sh", "644"),
-        ("compose.yaml", "644"),
-        ("engine.yaml", "644"),
-        (f"hermeion-{service.name}.service", "644"),
-        ("plan.json", "644"),
-    ] == [(file.path, file.mode) for file in render_files(service, TEMPLATES)]
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_engine_configuration_round_trip(case: str) -> None:
-    """A YAML reader finds in engine.yaml what the plan says, hostile values included."""
-    service = CASES[case].services[0]
-
-    assert service.config == yaml.safe_load(rendered(service)["engine.yaml"])
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_plan_round_trip(case: str) -> None:
-    """The plan on the host is the plan."""
-    service = CASES[case].services[0]
-
-    assert service == Service.model_validate(json.loads(plan_json(service)))
+WITH_CONFIGURATION = [case for case in CASES if ENGINES[service_of(case).engine].KEYS in {"list", "first"}]
 
 
 def compose_of(service: Service) -> dict[str, Any]:
@@ -118,38 +28,101 @@ def compose_of(service: Service) -> dict[str, Any]:
     return engine
 
 
+def unit_of(service: Service) -> configparser.RawConfigParser:
+    """The unit; of a key that is there several times the last value."""
+    unit = configparser.RawConfigParser(strict=False, comment_prefixes=("#",))
+    unit.optionxform = str  # type: ignore[assignment, method-assign]
+    unit.read_string(rendered(service)[service.unit])
+    return unit
+
+
 @pytest.mark.parametrize("case", CASES)
+def test_files_of_a_release(case: str) -> None:
+    """A release has these files, all readable, sorted, and whatever its engine adds."""
+    service = service_of(case)
+    own = {"launch.sh"} if service.package else {"assemble.sh", "compose.yaml"}
+    names = {"plan.json", service.unit, *own, *ENGINES[service.engine].files(service)}
+
+    assert [(name, "644") for name in sorted(names)] == [(f.path, f.mode) for f in render_files(service, TEMPLATES)]
+
+
+@pytest.mark.parametrize("case", WITH_CONFIGURATION)
+def test_engine_configuration_round_trip(case: str) -> None:
+    """A YAML reader finds in engine.yaml what the plan says, hostile values included."""
+    service = service_of(case)
+    found = yaml.safe_load(rendered(service)["engine.yaml"])
+    # Some options of SGLang's want JSON as text.
+    texts = {name for name, value in service.config.items() if isinstance(value, dict) and isinstance(found[name], str)}
+
+    assert service.config == {name: json.loads(value) if name in texts else value for name, value in found.items()}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_plan_round_trip(case: str) -> None:
+    """The plan on the host is the plan."""
+    service = service_of(case)
+
+    assert service == Service.model_validate(json.loads(plan_json(service)))
+
+
+@pytest.mark.parametrize("case", COMPOSE)
 def test_compose_file(case: str) -> None:
-    """Image by digest, GPUs by UUID, port on loopback, weights read-only, release as a label."""
-    service = CASES[case].services[0]
+    """Image by digest, port on loopback, weights read-only, release as a label; systemd alone starts it again."""
+    service = service_of(case)
     engine = compose_of(service)
 
-    assert service.image.reference == engine["image"]
-    assert [f"127.0.0.1:{service.port}:8000"] == engine["ports"]
-    assert {
-        "org.hermeion.service": service.name,
-        "org.hermeion.release": service.release_id,
-    } == engine["labels"]
+    assert (image_of(service).reference, "never", "no") == (engine["image"], engine["pull_policy"], engine["restart"])
+    assert [f"127.0.0.1:{service.port}:{ENGINES[service.engine].PORT}"] == engine["ports"]
+    assert {"org.hermeion.service": service.name, "org.hermeion.release": service.release_id} == engine["labels"]
     assert (f"{service.cache}/hub", True) == (engine["volumes"][0]["source"], engine["volumes"][0]["read_only"])
-    assert service.environment.items() <= engine["environment"].items()
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case != "old-docker"])
+@pytest.mark.parametrize("case", COMPOSE)
+def test_container_is_confined(case: str) -> None:
+    """No capability, no new privilege; one folder to write in, named after the image; of an unprivileged user no other.
+
+    Nothing of the host's is made if it is not there.
+    """
+    service = service_of(case)
+    engine = compose_of(service)
+    writable = [mount["source"] for mount in engine["volumes"] if not mount.get("read_only")]
+
+    assert (["ALL"], ["no-new-privileges:true"]) == (engine["cap_drop"], engine["security_opt"])
+    assert [f"/var/cache/hermeion/{service.name}/{image_of(service).digest[7:19]}"] == writable  # type: ignore[index]
+    assert [{"create_host_path": False}] * len(engine["volumes"]) == [mount["bind"] for mount in engine["volumes"]]
+    assert (engine["user"] != "0:0") == engine.get("read_only", False)
+    assert "/var/cache/engine" == engine["environment"]["HOME"]
+
+
+@pytest.mark.parametrize("case", COMPOSE)
+def test_container_health(case: str) -> None:
+    """Docker asks the engine's own port, with what its image has, and not before its start may have ended."""
+    service = service_of(case)
+    engine = ENGINES[service.engine]
+    health = compose_of(service)["healthcheck"]
+    address = f"http://127.0.0.1:{engine.PORT}{engine.HEALTH}"
+    curl = ["CMD", "curl", "-fsS", "-m", "20", "-o", "/dev/null", address]
+
+    assert (["CMD", "ollama", "list"] if service.engine == "ollama" else curl) == health["test"]
+    assert f"{service.start_seconds}s" == health["start_period"]
+
+
+@pytest.mark.parametrize("case", [case for case in COMPOSE if case != "old-docker"])
 def test_gpus_by_cdi(case: str) -> None:
     """GPUs are asked for by CDI, with their UUIDs, and in no other way."""
-    service = CASES[case].services[0]
+    service = service_of(case)
     engine = compose_of(service)
     (devices,) = engine["deploy"]["resources"]["reservations"]["devices"]
 
     assert "cdi" == devices["driver"]
     assert [f"nvidia.com/gpu={gpu.uuid}" for gpu in service.gpus] == devices["device_ids"]
     assert "runtime" not in engine
-    assert service.environment == engine["environment"]
+    assert "NVIDIA_VISIBLE_DEVICES" not in engine["environment"]
 
 
 def test_gpus_by_runtime() -> None:
     """Where Docker knows no CDI, NVIDIA's runtime gets the UUIDs, and no device is asked for."""
-    service = CASES["old-docker"].services[0]
+    service = service_of("old-docker")
     engine = compose_of(service)
 
     assert ("nvidia", ",".join(str(gpu.uuid) for gpu in service.gpus)) == (
@@ -160,62 +133,73 @@ def test_gpus_by_runtime() -> None:
     assert "deploy" not in engine
 
 
-def test_hostile_environment() -> None:
-    """A value with every special character comes back from Compose's file, its dollars doubled."""
-    service = final_service().model_copy(update={"environment": {"X": HOSTILE}})
-
-    assert HOSTILE.replace("$", "$$") == compose_of(service)["environment"]["X"]
-
-
 @pytest.mark.parametrize("case", CASES)
 def test_unit_file(case: str) -> None:
-    """systemd finds the folder of the current release, and restarts the engine whatever its exit code."""
-    service = CASES[case].services[0]
-    unit = configparser.RawConfigParser(strict=False, comment_prefixes=("#",))
-    unit.optionxform = str  # type: ignore[assignment, method-assign]
-    unit.read_string(rendered(service)[service.unit])
+    """systemd waits for weights and folders, restarts whatever the exit code, and gives up after five times an hour."""
+    service = service_of(case)
+    unit = unit_of(service)
+    folders = [f"{service.cache}/hub", f"/opt/hermeion/{service.name}"]
+    if service.package:
+        folders.append(str(service.package.folder))
 
-    assert (f"/opt/hermeion/{service.name}/current", "always") == (
-        unit["Service"]["WorkingDirectory"],
-        unit["Service"]["Restart"],
+    assert " ".join(folders) == unit["Unit"]["RequiresMountsFor"]
+    assert ("3600", "5") == (unit["Unit"]["StartLimitIntervalSec"], unit["Unit"]["StartLimitBurst"])
+    assert "always" == unit["Service"]["Restart"]
+
+
+@pytest.mark.parametrize("case", NATIVE)
+def test_native_unit(case: str) -> None:
+    """A native engine has a user and folders of its own, weights read-only, and keys if any as a credential."""
+    service = service_of(case)
+    unit = unit_of(service)["Service"]
+    keys = f"api-keys:/etc/hermeion/{service.name}/api-keys"
+
+    assert ("yes", f"hermeion-{service.name}", f"hermeion-{service.name}") == (
+        unit["DynamicUser"],
+        unit["CacheDirectory"],
+        unit["RuntimeDirectory"],
     )
-    assert f"{service.cache} /opt/hermeion/{service.name}" == unit["Unit"]["RequiresMountsFor"]
+    assert f"{service.cache}/hub" == unit["BindReadOnlyPaths"]
+    assert (None if ENGINES[service.engine].KEYS == "none" else keys) == unit.get("LoadCredential")
+    # With any of these CUDA does not start.
+    assert [] == [key for key in ("PrivateDevices", "MemoryDenyWriteExecute", "PrivateUsers") if key in unit]
+    assert [] == [key for key in ("PrivateNetwork", "ProcSubset") if key in unit]
 
 
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        ("plain", '"plain"'),
-        ("$x", '"$$x"'),
-        ('a"b\\c\n', '"a\\"b\\\\c\\n"'),
-        (True, "true"),
-        (8, "8"),
-        ("{{ x }}", '"{{ x }}"'),
-        ("é", '"é"'),
-    ],
-)
-def test_quote_compose(value: object, text: str) -> None:
-    """A value is a YAML scalar, and Compose's variables are quoted."""
-    assert text == quote_compose(value)
+def test_weights_in_a_folder_of_the_hosts() -> None:
+    """Weights that lie in a folder of their own are what the unit waits for and the engine sees, not the cache."""
+    own = {"path": "/home/me/weights"}
+    compose = final_service().model_copy(update=own)
+    native = service_of("sglang-native").model_copy(update=own)
 
-
-@pytest.mark.parametrize(("value", "text"), [("100 %", "100 %%"), ("%n%i", "%%n%%i"), ("plain", "plain")])
-def test_quote_unit(value: str, text: str) -> None:
-    """systemd's specifiers are quoted."""
-    assert text == quote_unit(value)
+    assert ("/home/me/weights", "/models/local") == tuple(
+        compose_of(compose)["volumes"][0][key] for key in ("source", "target")
+    )
+    assert unit_of(compose)["Unit"]["RequiresMountsFor"].startswith("/home/me/weights ")
+    assert "/home/me/weights" == unit_of(native)["Service"]["BindReadOnlyPaths"]
 
 
 def test_unknown_name_in_template(tmp_path: Path) -> None:
     """A template that names something the plan does not have is an error with both names."""
     for template in TEMPLATES.iterdir():
         shutil.copy(template, tmp_path)
-    (tmp_path / "compose-vllm.yaml.j2").write_text("{{ service.colour }}")
+    (tmp_path / "compose.yaml.j2").write_text("{{ service.colour }}")
     with pytest.raises(RenderError) as caught:
         render_files(final_service(), tmp_path)
 
-    assert "templates/compose-vllm.yaml.j2: 'hermeion.plans.Service object' has no attribute 'colour'" == str(
-        caught.value
-    )
+    assert "templates/compose.yaml.j2: 'hermeion.plans.Service object' has no attribute 'colour'" == str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [({"environment": {"X": "a\0b"}}, "environment X"), ({"config": {"alias": "\0"}}, "option alias")],
+)
+def test_value_for_no_process(change: dict[str, Any], what: str) -> None:
+    """A NUL, which ends every argument and variable, is refused by name."""
+    with pytest.raises(RenderError) as caught:
+        render_files(final_service().model_copy(update=change), TEMPLATES)
+
+    assert f"gpu-1: hermes: '{what}' holds a NUL, which no process can be given" == str(caught.value)
 
 
 def test_same_plan_same_bytes() -> None:
@@ -242,79 +226,3 @@ def test_release_follows_the_plan(change: dict[str, Any]) -> None:
     service = final_service()
 
     assert service.release_id != service.model_copy(update=change).release_id
-
-
-def run_assemble(service: Service, keys: str, folder: Path) -> str:
-    """Run the real script in a folder in place of the host's root; returns the configuration that the engine reads."""
-    script = rendered(service)["assemble-config.sh"].replace("-o 2000 ", "").replace('chown 2000 "$config"', "true")
-    for root in ("/run/", "/var/", "/opt/", "/etc/"):
-        script = script.replace(root, f"{folder}{root}")
-    for path, text in (
-        (f"opt/hermeion/{service.name}/current/engine.yaml", rendered(service)["engine.yaml"]),
-        (f"etc/hermeion/{service.name}/api-keys", keys),
-    ):
-        (folder / path).parent.mkdir(parents=True)
-        (folder / path).write_text(text)
-    (folder / "run").mkdir()
-    (folder / "var" / "cache" / "hermeion").mkdir(parents=True)
-    done = subprocess.run(["sh", "-s"], input=script, capture_output=True, text=True, check=False)
-    assert (0, "", "") == (done.returncode, done.stdout, done.stderr)
-    result = folder / "run" / "hermeion" / service.name / "engine.yaml"
-    assert "0o100400" == oct(result.stat().st_mode)
-    assert ["engine.yaml"] == [path.name for path in result.parent.iterdir()]
-    return result.read_text()
-
-
-def test_keys_join_the_configuration(tmp_path: Path) -> None:
-    """What the engine reads is the configuration and every key, in a private file, and nothing is printed."""
-    service = CASES["hostile-options"].services[0]
-    text = run_assemble(service, "first-key_1\nsecond-key-2\n", tmp_path)
-
-    assert {**service.config, "api-key": ["first-key_1", "second-key-2"]} == yaml.safe_load(text)
-
-
-def test_no_key_is_rendered() -> None:
-    """No file of a release holds a key: they are joined on the host."""
-    for plan in CASES.values():
-        assert "api-key" not in yaml.safe_load(rendered(plan.services[0])["engine.yaml"])
-        assert "api-key" not in plan.services[0].config
-
-
-def compose_program() -> list[str] | None:
-    """Docker Compose of this machine, if it is here."""
-    if shutil.which("docker-compose"):
-        return ["docker-compose"]
-    if shutil.which("docker"):
-        probe = subprocess.run(["docker", "compose", "version"], capture_output=True, check=False)
-        return ["docker", "compose"] if probe.returncode == 0 else None
-    return None
-
-
-@pytest.mark.skipif(
-    compose_program() is None,
-    reason="Docker Compose is not on this machine; the release script asks it on every host (`config -q`)",
-)
-@pytest.mark.parametrize("case", CASES)
-def test_compose_reads_the_file(case: str, tmp_path: Path) -> None:
-    """Compose itself finds nothing wrong with the file."""
-    file = tmp_path / "compose.yaml"
-    file.write_text(rendered(CASES[case].services[0])["compose.yaml"])
-    command = [*(compose_program() or []), "-f", str(file), "config", "-q"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-
-    assert (0, "") == (done.returncode, done.stderr)
-
-
-@pytest.mark.skipif(
-    shutil.which("systemd-analyze") is None,
-    reason="systemd is not on this machine; the lab's hosts start the unit itself",
-)
-@pytest.mark.parametrize("case", CASES)
-def test_systemd_reads_the_unit(case: str, tmp_path: Path) -> None:
-    """systemd itself knows every line of the unit."""
-    service = CASES[case].services[0]
-    file = tmp_path / service.unit
-    file.write_text(rendered(service)[service.unit])
-    done = subprocess.run(["systemd-analyze", "verify", str(file)], capture_output=True, text=True, check=False)
-
-    assert "Unknown" not in done.stderr

@@ -12,7 +12,7 @@ import pytest
 
 from hermeion.inventory import HostSpec
 from hermeion.jobs import HostFile, start_script, write_files
-from hermeion.plans import Service
+from hermeion.plans import Package, Service
 from hermeion.render import render_files
 from hermeion.scripts.apt import apt_install, ca_files
 from hermeion.scripts.cache import cache_script
@@ -24,6 +24,7 @@ from tests.unit.builders import (
     TEMPLATES,
     final_plan,
     final_service,
+    image_of,
     make_probe,
     make_sources,
     make_spec,
@@ -56,7 +57,7 @@ def scripts(*, mirrors: bool = True, token: str | None = None) -> dict[str, str]
     ca = CA if mirrors else None
     return {
         "cache": cache_script(spec, make_probe(), service, make_sources(service), ca=ca, keys={}, token=token),
-        "image": image_script(service, 5),
+        "image": image_script(image_of(service), 5),
         "release": release_script(service, render_files(service, TEMPLATES)),
         "activate": activate_script(service),
         "questions": question_script(spec, service, ca=ca, token=token),
@@ -153,7 +154,7 @@ def test_ca_files(mirrors: dict[str, object], ca: str | None, paths: list[str]) 
 
 def local(script: str, folder: Path) -> str:
     """A script with its folders moved and without its owners."""
-    for root in ("/etc/", "/opt/", "/run/hermeion"):
+    for root in ("/etc/", "/opt/", "/run/hermeion", "/var/cache/"):
         script = script.replace(root, f"{folder}{root}")
     return script.replace(" root:root ", f" {folder.stat().st_uid}:{folder.stat().st_gid} ")
 
@@ -169,6 +170,7 @@ def tool(folder: Path, name: str, text: str = "exit 0") -> None:
 def write_release(folder: Path, service: Service) -> Path:
     """Run the real release script in a folder; returns the folder of the release."""
     tool(folder, "docker", f'echo "$@" >> {folder}/docker.log')
+    tool(folder, "systemd-analyze", f'echo "$@" >> {folder}/systemd-analyze.log')
     script = f"PATH={folder}/bin:$PATH\n" + local(release_script(service, render_files(service, TEMPLATES)), folder)
     done = shell(script)
     assert (0, "", "") == (done.returncode, done.stdout, done.stderr)
@@ -290,6 +292,8 @@ def test_first_release_that_dies(tmp_path: Path) -> None:
 
     assert 1 == done.returncode
     assert [
+        "##log the engine died",
+        "##log of this",
         f"the engine of release {service.release_id} does not answer; its last lines:",
         "the engine died",
         "of this",
@@ -331,14 +335,54 @@ def test_old_releases_are_pruned(tmp_path: Path) -> None:
     assert {releases[0].release_id, releases[4].release_id} == left
 
 
+def natively(service: Service) -> Service:
+    """The same service, run from a package."""
+    package = Package(name="vllm-0.33.0", kind="venv", sha256="be" * 32, program=("bin/vllm", "serve"))
+    return service.model_copy(update={"runtime": "systemd", "image": None, "package": package})
+
+
+def test_another_runtime_is_stopped_by_its_own_definition(tmp_path: Path) -> None:
+    """A service that leaves its container (or comes into one) is stopped before its unit file is replaced."""
+    contained = a_service()
+    native = natively(contained)
+    for service in (contained, native):
+        write_release(tmp_path, service)
+    activate(tmp_path, contained, HEALTHY)
+    activate(tmp_path, native, HEALTHY)
+
+    assert f"stop {contained.unit}" == (tmp_path / "systemctl.log").read_text().splitlines()[0]
+
+
+def test_what_no_release_needs_is_pruned(tmp_path: Path) -> None:
+    """Compiled code of other builds and engines of no release go; those of a kept release stay."""
+    contained = a_service()
+    native = natively(contained)
+    kept = [
+        tmp_path / "var/cache/hermeion/hermes" / contained.build,
+        tmp_path / "opt/hermeion/engines" / str(native.package and native.package.identity),
+    ]
+    gone = [
+        tmp_path / "var/cache/hermeion/hermes/000000000000",
+        tmp_path / "opt/hermeion/engines/vllm-0.1-00000000000f",
+    ]
+    for folder in (*kept, *gone):
+        folder.mkdir(parents=True)
+    for service in (contained, native):
+        write_release(tmp_path, service)
+    activate(tmp_path, contained, HEALTHY)
+    activate(tmp_path, native, HEALTHY)
+
+    assert [True, True, False, False] == [folder.exists() for folder in (*kept, *gone)]
+
+
 @pytest.mark.parametrize("plan", [final_plan(), final_plan(hermes_mirrors={"registry": "mirror:5000"})])
 def test_image_comes_by_digest(plan: object) -> None:
     """The image is pulled by digest, never by tag."""
     service = plan.services[0]  # type: ignore[attr-defined]
-    script = image_script(service, 1)
+    script = image_script(image_of(service), 1)
 
-    assert f"fromImage={service.image.name}&tag={service.image.digest}" in script
-    assert service.image.tag not in script
+    assert f"fromImage={image_of(service).name}&tag={image_of(service).digest}" in script
+    assert image_of(service).tag not in script
 
 
 def test_files_keep_their_modes() -> None:

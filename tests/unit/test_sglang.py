@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from hermeion.engines import sglang
-from hermeion.engines.protocol import Engine, Layout, Load
+from hermeion.engines.config_files import sglang_yaml
+from hermeion.engines.places import find_places
+from hermeion.engines.protocol import Engine, Layout, Load, Said, Setup
+from hermeion.engines.tables import table
 from hermeion.hosts import Gpu
+from hermeion.inventory import ServiceSpec
 from hermeion.memory.kv_cache import KvPrecision
 from hermeion.memory.sglang import (
     Settings,
@@ -27,7 +33,7 @@ from hermeion.plans import margin
 from hermeion.precisions import PRECISIONS
 from hermeion.shapes import Experts, Latent, Shape
 from hermeion.units import GIB, MIB
-from hermeion.variants import Variant
+from hermeion.variants import Variant, built_in_catalog
 from hermeion.weights import published_bytes
 
 ENGINE: Engine = sglang  # mypy compares the module with the protocol
@@ -612,11 +618,170 @@ def test_budget_knows_the_cache_precision(kv: KvPrecision, per_token: int) -> No
 
 
 def test_constants() -> None:
-    """The image is named as SGLang publishes it, needs CUDA 13's driver, and is not started by this release."""
-    assert ("sglang", "SGLang", "lmsysorg/sglang:v0.5.23", 580, False) == (
+    """The image is named as SGLang publishes it, and needs CUDA 13's driver."""
+    assert ("sglang", "SGLang", "lmsysorg/sglang:v0.5.23", 580) == (
         sglang.NAME,
         sglang.LABEL,
         sglang.IMAGE.format(version=sglang.VERSIONS[-1]),
         sglang.MIN_DRIVER,
-        sglang.RUNNABLE,
     )
+
+
+def setup_of(version: str = "0.5.23", layout: Layout = Layout(), **keys: Any) -> Setup:  # noqa: B008  # immutable
+    """The planner's choices for a 14B on H100s."""
+    spec = ServiceSpec.model_validate({"name": "hermes", "model": "hermes-4-14b", "engine": "sglang", **keys})
+    variant = built_in_catalog()["hermes-4-14b"][0]
+    return Setup(
+        spec=spec,
+        variant=variant,
+        version=version,
+        revision="0" * 40,
+        gpus=(make_gpu(),) * layout.gpus,
+        layout=layout,
+        load=Load(4096, 8),
+        served_names=("hermes", variant.repo),
+        places=find_places("hermes", spec.runtime, weights="/srv", path=None, port=8000, container_port=sglang.PORT),
+        start_seconds=900,
+    )
+
+
+def test_configuration() -> None:
+    """Everything that the plan decides is given, SGLang's own defaults too; thinking is off unless wanted."""
+    assert {
+        "model-path": "NousResearch/Hermes-4-14B",
+        "revision": "0" * 40,
+        "served-model-name": "hermes",
+        "host": "0.0.0.0",  # noqa: S104  # inside the container
+        "port": 30000,
+        "tp-size": 1,
+        "context-length": 4096,
+        "max-running-requests": 8,
+        "mem-fraction-static": 0.83,
+        "chunked-prefill-size": 8192,
+        "cuda-graph-max-bs-decode": 256,
+        "enable-metrics": True,
+        "sampling-defaults": "model",
+        "log-level": "warning",
+        "tool-call-parser": "hermes",
+        "reasoning-parser": "deepseek-v3",
+        "default-chat-template-kwargs": {"thinking": False},
+        "preferred-sampling-params": {"temperature": 0.6, "top_p": 0.95, "top_k": 20},
+    } == sglang.config(setup_of())
+
+
+@pytest.mark.parametrize(
+    ("setup", "expected"),
+    [
+        (setup_of(thinking=True), {"default-chat-template-kwargs": {"thinking": True}}),
+        (setup_of("0.5.14"), {"default-chat-template-kwargs": None, "cuda-graph-max-bs-decode": 256}),
+        (setup_of("0.5.9"), {"cuda-graph-max-bs-decode": None, "cuda-graph-max-bs": 256}),
+        (setup_of(layout=Layout(2, 2)), {"tp-size": 2, "pp-size": 2, "cuda-graph-max-bs-decode": 256}),
+        (setup_of(extra_args={"random_seed": 1, "--stream_interval": 4}), {"random-seed": 1, "stream-interval": 4}),
+        (setup_of()._replace(load=Load(4096, 8, "fp8")), {"kv-cache-dtype": "fp8_e4m3"}),
+    ],
+)
+def test_configuration_follows_the_setup(setup: Setup, expected: dict[str, Any]) -> None:
+    """Thinking, layout, precision, own options and what a version knows are in the configuration."""
+    config = sglang.config(setup)
+
+    assert expected == {key: config.get(key) for key in expected}
+
+
+@pytest.mark.parametrize("version", sglang.VERSIONS)
+def test_every_version_knows_its_options(version: str) -> None:
+    """Whatever is configured for a version is in its table."""
+    assert set() == set(sglang.config(setup_of(version))) - set(table("sglang", version).options)
+
+
+@pytest.mark.parametrize(
+    ("card", "layout", "fraction"),
+    [("RTX 4090", Layout(), 0.704), ("H100", Layout(8), 0.812), ("B200", Layout(), 0.854)],
+)
+def test_share_of_a_gpu(card: str, layout: Layout, fraction: float) -> None:
+    """`mem-fraction-static` is the one that the plan's memory was computed with."""
+    gpus = (make_gpu(card=card),) * layout.gpus
+
+    assert fraction == sglang.config(setup_of(layout=layout)._replace(gpus=gpus))["mem-fraction-static"]
+
+
+def test_environment() -> None:
+    """The engine asks nobody on the internet, and writes nowhere but in its private cache."""
+    cache = "/var/cache/hermeion-hermes"
+
+    assert {
+        "DO_NOT_TRACK": "1",
+        "HF_HOME": f"{cache}/huggingface",
+        "HF_HUB_CACHE": "/srv/hub",
+        "HF_HUB_OFFLINE": "1",
+        "TORCHINDUCTOR_CACHE_DIR": f"{cache}/torchinductor",
+        "XDG_CACHE_HOME": f"{cache}/xdg",
+        "XDG_CONFIG_HOME": f"{cache}/xdg",
+    } == sglang.environment(setup_of(runtime="systemd"))
+
+
+def test_configuration_file() -> None:
+    """A mapping is JSON text: SGLang 0.5.9 writes it as Python does otherwise, and no parser reads that."""
+    assert "a: '{\"top_k\": 20}'\nb: true\n" == sglang_yaml({"b": True, "a": {"top_k": 20}})
+
+
+START = """\
+[2026-11-20 10:00:00] server_args={'model_path': 'NousResearch/Hermes-4-14B'}
+[2026-11-20 10:00:41] Load weight end. elapsed=12.31 s, type=Qwen3ForCausalLM, avail mem=50.77 GB, mem usage=27.52 GB.
+[2026-11-20 10:00:42] KV Cache is allocated. dtype: torch.bfloat16, #tokens: 244160, K size: 18.63 GB, V size: 18.63 GB
+[2026-11-20 10:00:59] max_total_num_tokens=244160, chunked_prefill_size=8192, max_prefill_tokens=16384, \
+max_running_requests=256, context_len=40960, available_gpu_mem=12.40 GB
+"""
+READY = "[2026-11-20 10:01:10] The server is fired up and ready to roll!\n"
+
+
+@pytest.mark.parametrize(
+    ("log", "expected"),
+    [
+        ("", Said()),
+        (
+            START + READY,
+            Said(kv_tokens=244160, kv_bytes=round(37.26 * GIB), weights_bytes=round(27.52 * GIB), context=40960),
+        ),
+        ("KV Cache is allocated. dtype: x, #tokens: 64, KV size: 2.50 GB", Said(kv_bytes=round(2.5 * GIB))),
+        (START + READY + "[2026-11-20 11:00:00] server_args={}\n", Said()),
+    ],
+)
+def test_log_of_the_last_start(log: str, expected: Said) -> None:
+    """What SGLang prints at INFO (`model_runner.py`, `memory_pool.py` and `scheduler.py` of 0.5.23) is read."""
+    assert expected == sglang.read_log(log)
+
+
+@pytest.mark.parametrize(
+    ("line", "failure"),
+    [
+        # kv_cache_configurator.py and pool_configurator.py of 0.5.23.
+        (
+            "ValueError: Loaded weights leave no GPU memory for the KV cache under --mem-fraction-static=0.704. Raise",
+            "the weights leave no room for a KV cache in 0.704 of a GPU's memory: see with nvidia-smi who else uses "
+            "it, raise gpus, or choose a smaller variant",
+        ),
+        (
+            "RuntimeError: Not enough memory. Please try to increase --mem-fraction-static. Current value: "
+            "mem_fraction_static=0.7",
+            "the weights leave no room for a KV cache: see with nvidia-smi who else uses the GPUs, raise gpus, or "
+            "choose a smaller variant",
+        ),
+        (
+            "ValueError: Unsupported config option 'disable_cuda_graph' with action 'DeprecatedStoreTrueAction'",
+            "SGLang does not take disable_cuda_graph from a configuration file: remove it from extra_args",
+        ),
+        (
+            "launch_server.py: error: argument --tool-call-parser: invalid choice: 'x' (choose from 'hermes')",
+            "it does not take the value of --tool-call-parser (invalid choice: 'x' (choose from 'hermes')): correct it "
+            "in extra_args",
+        ),
+        (
+            "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has a total capacity of",
+            "a GPU has no 2.50 GiB left: see with nvidia-smi who else uses it, lower sequences or context, or raise "
+            "gpus",
+        ),
+    ],
+)
+def test_failures(line: str, failure: str) -> None:
+    """The well-known ends, in the words of SGLang and PyTorch; none before a start that came up."""
+    assert (failure, None) == (sglang.read_log(line).failure, sglang.read_log(line + "\n" + READY).failure)

@@ -27,6 +27,7 @@ from tests.unit.builders import (
     POISON,
     REVISION,
     final_service,
+    image_of,
     make_probe,
     make_sources,
     make_spec,
@@ -145,7 +146,10 @@ def unresolved() -> Service:
     """A service whose commit and digest are to be asked for."""
     service = final_service()
     return service.model_copy(
-        update={"revision": None, "image": service.image.model_copy(update={"registry": "mirror:5000", "digest": None})}
+        update={
+            "revision": None,
+            "image": image_of(service).model_copy(update={"registry": "mirror:5000", "digest": None}),
+        }
     )
 
 
@@ -476,7 +480,7 @@ def test_settle() -> None:
 
     assert (REVISION, DIGEST, REVISION, True) == (
         service.revision,
-        service.image.digest,
+        image_of(service).digest,
         service.config["revision"],
         service.is_final,
     )
@@ -526,7 +530,7 @@ def test_no_room(answers: dict[str, Any], message: str) -> None:
         disks("1 0 no nas:/models", "1 0 yes /dev/sda1")
         | {
             "weights": [f"{final_service().snapshot} complete"],
-            "images": [final_service().image.reference],
+            "images": [image_of(final_service()).reference],
         },
     ],
 )

@@ -113,7 +113,7 @@ CURRENT = "/opt/hermeion/hermes/current"
         (says(images=[]), "service", f"hermes: image {DIGEST} is missing"),
         *(
             (change, "service", f"hermes: {CURRENT}/{name} was changed")
-            for name in ("assemble-config.sh", "compose.yaml", "engine.yaml", "plan.json", UNIT)
+            for name in ("assemble.sh", "compose.yaml", "engine.yaml", "plan.json", UNIT)
             for change in (edited(f"{CURRENT}/{name}"), without("files", f"{CURRENT}/{name}"))
         ),
         (edited(f"/etc/systemd/system/{UNIT}"), "service", f"hermes: /etc/systemd/system/{UNIT} was changed"),

@@ -1,0 +1,58 @@
+"""The host's own environment of tools: the Hub's client, and uv. Pinned and checked by hash."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from importlib.resources import files
+
+from hermeion.inventory import HostSpec
+from hermeion.jobs import HostFile, write_files
+from hermeion.probe import Probe
+from hermeion.runtime import CA_PATH
+from hermeion.scripts.apt import ca_files
+from hermeion.scripts.packages import install
+from hermeion.scripts.repositories import is_rpm
+from hermeion.stages import sha256
+
+FOLDER = "/opt/hermeion/puller"
+
+
+def requirements() -> str:
+    """Locked requirements of the environment."""
+    return files("hermeion.data").joinpath("puller-requirements.txt").read_text()
+
+
+def environment() -> str:
+    """Its folder on the host; other requirements are another folder."""
+    return f"{FOLDER}/{sha256(requirements())[:12]}"
+
+
+def tools_script(spec: HostSpec, probe: Probe, *, ca: str | None, keys: Mapping[str, str]) -> str:
+    """Make the environment, unless it is there.
+
+    Args:
+        ca: The site's certificates, as text.
+        keys: Public keys of the mirrors of package repositories, as text, by ``apt/nvidia`` and so on.
+    """
+    python = ["python3"] if is_rpm(probe) else ["python3", "python3-venv"]
+    venv, index = environment(), spec.hermes_mirrors.index
+    pip = " ".join(
+        ["--no-input --disable-pip-version-check -q", f"--index-url {shlex.quote(index)}" if index else ""]
+        + ([f"--cert {CA_PATH}"] if ca is not None else [])
+    )
+    return f"""{write_files([*ca_files(spec, ca), HostFile(path=f"{FOLDER}/requirements.txt", content=requirements())])}
+if [ ! -x {venv}/bin/python ]; then
+  echo "##note installing the Hub client"
+  if ! python3 -c 'import venv, ensurepip' 2>/dev/null; then
+    {install(spec, probe, python, keys=keys)}
+  fi
+  rm -rf {venv}.new
+  python3 -m venv {venv}.new
+  # pip 25 takes certificates through a library that refuses an index named by an IP address; its older way does not.
+  version=$({venv}.new/bin/pip --version | cut -d' ' -f2 | cut -d. -f1)
+  [ "$version" -lt 25 ] || export PIP_USE_DEPRECATED=legacy-certs
+  {venv}.new/bin/pip install {pip} --require-hashes --only-binary=:all: -r {FOLDER}/requirements.txt
+  mv {venv}.new {venv}
+fi
+"""

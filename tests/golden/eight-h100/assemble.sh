@@ -1,0 +1,37 @@
+# Lays out what the engine's container reads: its private folders, and its keys where it takes them.
+set -eu
+umask 077
+service=big
+owner=2000
+cache=/var/cache/hermeion/big/abababababab
+install -d -m 0711 /run/hermeion
+install -d -m 0700 -o "$owner" "/run/hermeion/$service" "/var/cache/hermeion/$service" "$cache"
+# What another image compiled is of no use to this one; that of a release that can come back stays.
+for old in "/var/cache/hermeion/$service"/????????????; do
+  [ "$old" = "$cache" ] || grep -qsF "$old" "/opt/hermeion/$service"/releases/*/compose.yaml || rm -rf "$old"
+done
+keys=/etc/hermeion/big/api-keys
+read_keys() { # the keys, one in a line; what is no key stops the start, without being shown
+  if wrong=$(LC_ALL=C grep -anvE '^([A-Za-z0-9._~+/][A-Za-z0-9._~+/=-]*)?$|^#' "$keys"); then
+    lines=$(printf '%s\n' "$wrong" | cut -d: -f1 | tr '\n' ' ')
+    echo "/etc/hermeion/big/api-keys: line ${lines}is no key: letters, digits and ._~+/=- only, no dash in front" >&2
+    return 1
+  fi
+  LC_ALL=C grep -av -e '^#' -e '^$' "$keys" || { echo "/etc/hermeion/big/api-keys holds no key" >&2; return 1; }
+}
+with_keys() { # $1 = the engine's configuration: the same with every key
+  found=$(read_keys) || return 1
+  cat "$1" || return 1
+  echo "api-key:"
+  printf '%s\n' "$found" | sed 's/.*/- "&"/'
+}
+put() { # $1 = name, the rest = a command: what it prints becomes a file that the engine alone can read
+  name=$1
+  shift
+  new=$(mktemp "/run/hermeion/$service/$name.XXXXXX")
+  "$@" > "$new" || { rm -f "$new"; exit 1; }
+  chown "$owner" "$new"
+  chmod 0400 "$new"
+  mv -f "$new" "/run/hermeion/$service/$name"
+}
+put engine.yaml with_keys "/opt/hermeion/$service/current/engine.yaml"

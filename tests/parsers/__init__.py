@@ -1,0 +1,1 @@
+"""Real parsers of the engines: what is rendered is what they accept."""

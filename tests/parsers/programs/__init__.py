@@ -1,0 +1,1 @@
+"""Programs that hold a release's own parser and answer questions line by line."""
