@@ -12,6 +12,8 @@ from hermeion.inventory import (
     AptDistributionMirror,
     AptMirror,
     AptMirrors,
+    ArchiveFileSpec,
+    ArchiveSpec,
     DriverSpec,
     HostSpec,
     Mirrors,
@@ -26,6 +28,8 @@ from hermeion.variants import CatalogEntry
 TABLES: dict[str, type[Record]] = {
     "host": HostSpec,
     "service": ServiceSpec,
+    "archive": ArchiveSpec,
+    "archive-file": ArchiveFileSpec,
     "mirrors": Mirrors,
     "apt": AptMirrors,
     "rpm": RpmMirrors,

@@ -145,6 +145,14 @@ def check_parsers(path: str, variant: Variant, known: Table) -> None:
             raise InventoryError(f"{path}/{kind}_parser: {label} {known.version} has no {kind} parser {wanted!r}{hint}")
 
 
+def _decided(reason: str) -> str:
+    """Why an option is not free; where keys of the service decide it, that they do."""
+    keys = re.split(r", | and ", reason)
+    if not set(keys) <= set(ServiceSpec.model_fields):
+        return reason
+    return f"{reason} {'decides' if len(keys) == 1 else 'decide'} it"
+
+
 def _option(path: str, engine: Engine, known: Table, name: str, value: Any) -> Option:
     """The option of an entry of ``extra_args`` that may be set, to this value."""
     option = known.find(name)
@@ -156,7 +164,7 @@ def _option(path: str, engine: Engine, known: Table, name: str, value: Any) -> O
     if not reason and value is not is_opposite(option, name):  # a door may be shut
         reason = DOORS[engine.NAME].get(option.name)
     if reason:
-        raise InventoryError(f"{path}: {name.lstrip('-')!r}{alias} is not for extra_args to set: {reason}.")
+        raise InventoryError(f"{path}: {name.lstrip('-')!r}{alias} is not for extra_args to set: {_decided(reason)}.")
     if wrong := wrong_value(option, value):
         raise InventoryError(f"{path}: {name!r} {wrong}.")
     if engine.NAME == "sglang" and DASH.match(str(value)):

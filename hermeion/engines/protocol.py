@@ -102,6 +102,8 @@ class Engine(Protocol):
         KEYS: How it takes API keys: a list of them in its configuration file (``list``), the first of them there
             (``first``), a file of its own (``file``), or not at all (``none``).
         HEALTH: Path that answers with 200 once it is ready, without a key.
+        DEAD: What its log says when it will never answer although its process may stay, as an extended regular
+            expression; empty: then its process ends.
         STOP_SECONDS: How long requests in flight may take when it is told to stop.
         PLANNED: Options that the plan sets and ``extra_args`` may not, each with what decides them instead: the
             inventory key, or words that say why nothing does.
@@ -121,6 +123,7 @@ class Engine(Protocol):
     SHARES_MEMORY: bool
     KEYS: KeysKind
     HEALTH: str
+    DEAD: str
     STOP_SECONDS: int
     PLANNED: Mapping[str, str]
 

@@ -48,6 +48,7 @@ KEYS: KeysKind = "first"
 HEALTH = "/health"
 """It generates a token; 503 while it starts and stops."""
 
+DEAD = ""
 STOP_SECONDS = 60
 PLANNED: Mapping[str, str] = {
     "admin-api-key": "keys are lines of /etc/hermeion/<service>/api-keys on the host",

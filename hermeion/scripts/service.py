@@ -86,13 +86,21 @@ last_words() {{ {last_line} | sed 's/^.*\\.py:[0-9]*\\] *//; /^Error response/d'
 """
 
 
+def _is_dead(service: Service) -> str:
+    """A shell function that ends with 0 once the log says that the engine will never answer."""
+    if not (dead := ENGINES[service.engine].DEAD):
+        return "is_dead() { false; }\n"
+    since = f'journalctl -q -u {service.unit} -o cat --since "@$begun"'
+    return f"is_dead() {{ {since} | grep -qE {shlex.quote(dead)}; }}\n"
+
+
 def _prune(service: Service) -> str:
-    """Old releases, and what no release needs any more: compiled code of other builds, native engines."""
+    """Old releases, and native engines that no release names any more."""
     folder = service.folder
     return f"""  # The one that runs, the one before it, and one more; older ones can be made again from the inventory's history.
   ls -1t {folder}/releases | grep -vxF -e {service.release_id} -e "${{previous#releases/}}" | tail -n +2 |
     while read -r old; do rm -rf "{folder}/releases/$old"; done
-  for old in /var/cache/hermeion/{service.name}/* /opt/hermeion/engines/*; do
+  for old in /opt/hermeion/engines/*; do
     [ -d "$old" ] || continue
     build=${{old##*/}}; build=${{build##*-}}
     grep -qsF -- "$build" /opt/hermeion/*/releases/*/plan.json || rm -rf "$old"
@@ -122,7 +130,7 @@ switch() {{
   systemctl reset-failed {unit} 2>/dev/null || true
   systemctl restart {unit}
 }}
-{_answers(service)}begun=$(date +%s)
+{_answers(service)}{_is_dead(service)}begun=$(date +%s)
 wait_for_answer() {{
   while :; do
     answers && return 0
@@ -130,7 +138,7 @@ wait_for_answer() {{
     restarts=$(systemctl show -p NRestarts --value {unit})
     said=$(last_words)
     echo "##note ${{said:-starting}}"
-    if [ "$restarts" -gt 0 ] || [ $((now - begun)) -gt {service.start_seconds} ]; then return 1; fi
+    if [ "$restarts" -gt 0 ] || is_dead || [ $((now - begun)) -gt {service.start_seconds} ]; then return 1; fi
     sleep 1
   done
 }}

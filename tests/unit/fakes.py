@@ -40,7 +40,13 @@ HERMES = {"name": "hermes", "model": "hermes-3-8b"}
 
 def source_lines() -> list[str]:
     """What the Hub and the registry answer when all is well, as ``sources.sh`` prints it."""
-    tree = [{"type": "file", "path": "model.safetensors", "size": 16_060_522_496, "lfs": {"oid": "ef" * 32}}]
+    # One answer to every host: the weights of all the examples, as if they were in one repository.
+    sizes = {
+        "model.safetensors": 16_060_522_496,
+        "Hermes-3-Llama-3.1-8B.Q8_0.gguf": 8_540_000_000,
+        "hermes-4_3_36b-Q6_K.gguf": 29_670_000_000,
+    }
+    tree = [{"type": "file", "path": path, "size": size, "lfs": {"oid": "ef" * 32}} for path, size in sizes.items()]
     answers = {
         "revision": ({"sha": REVISION}, "00" * 32),
         "tree": (tree, "00" * 32),
@@ -84,6 +90,7 @@ GPUS_OF_EXAMPLES = {
     "example_two_services": (L40S, L40S),
     "example_mirrors": (H100, H100),
     "example_own_model": (L40S, L40S),
+    "example_engines": (L40S,) * 4,
 }
 
 
@@ -96,6 +103,7 @@ def fake_examples() -> dict[str, dict[str, Any]]:
         disks = [
             f"{cache} 9000000000000 9000000000000 yes /dev/sda1",
             "/var/lib/docker 9000000000000 9000000000000 yes x",
+            "/opt/hermeion 2000000000000 1900000000000 yes /dev/nvme0n1p2",
         ]
         driver = DRIVER if example == "example_mirrors" else None
         probe = bare_text(GPUS_OF_EXAMPLES[example], driver=driver, disks=disks)

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,8 @@ from typer.testing import CliRunner, Result
 
 from hermeion import cli, errors
 from hermeion.cli import pyinfra as pyinfra_module
-from tests.unit.fakes import Runs
+from hermeion.variants import built_in_catalog
+from tests.unit.fakes import Runs, command_line, fake_host, write_inventory
 
 Deploy = Callable[..., tuple[int, dict[str, Any]]]
 
@@ -92,6 +94,19 @@ def test_plan_in_earnest(runs: Runs) -> None:
 
     assert (2, "") == (run.returncode, run.stderr)
     assert {"hosts", "seconds", "failed"} == set(json.loads(run.stdout))
+
+
+def test_plan_of_an_inventory_that_cannot_be_used(tmp_path: Path) -> None:
+    """What is wrong with an inventory is told by the command, too, and no empty table."""
+    inventory = write_inventory(tmp_path, {"gpu-1": fake_host("", {"name": "hermes", "model": "nope"})})
+    done = command_line("-m", "hermeion", "plan", str(inventory))
+
+    assert (1, "") == (done.returncode, done.stdout)
+    assert [
+        "error: the inventory cannot be used:",
+        "@fake/gpu-1: hermes_services/hermes/model: 'nope' is in no catalogue. Known: "
+        f"{', '.join(sorted(built_in_catalog()))}. Own models go into hermes_catalog.",
+    ] == done.stderr.splitlines()
 
 
 def test_plan_json(runs: Runs, answer: Callable[[int, dict[str, Any]], list[Any]]) -> None:

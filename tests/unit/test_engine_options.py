@@ -97,9 +97,17 @@ def test_a_newer_version_is_remarked_on() -> None:
         ("llamacpp", {"ctx-sise": 1}, "llama.cpp b11669 has no option 'ctx-sise'; did you mean 'ctx-size'?"),
         ("ollama", {"ollama_debug": "1"}, "Ollama 0.33.3 has no option 'ollama_debug'; did you mean 'OLLAMA_DEBUG'?"),
         # Planned, in whatever spelling.
-        ("vllm", {"max-model-len": 1}, "'max-model-len' is not for extra_args to set: context."),
-        ("vllm", {"--max_model_len": 1}, "'max_model_len' is not for extra_args to set: context."),
-        ("vllm", {"tp": 2}, "'tp' (tensor-parallel-size) is not for extra_args to set: gpus."),
+        (
+            "vllm",
+            {"max-model-len": 1},
+            "'max-model-len' is not for extra_args to set: context decides it.",
+        ),
+        (
+            "vllm",
+            {"--max_model_len": 1},
+            "'max_model_len' is not for extra_args to set: context decides it.",
+        ),
+        ("vllm", {"tp": 2}, "'tp' (tensor-parallel-size) is not for extra_args to set: gpus decides it."),
         (
             "vllm",
             {"device-memory-utilization": 0.5},
@@ -127,8 +135,16 @@ def test_a_newer_version_is_remarked_on() -> None:
             {"config": "x.yaml"},
             "'config' is not for extra_args to set: the plan writes the configuration file.",
         ),
-        ("sglang", {"tensor-parallel-size": 2}, "'tensor-parallel-size' (tp-size) is not for extra_args to set: gpus."),
-        ("sglang", {"model": "x"}, "'model' (model-path) is not for extra_args to set: model and variant."),
+        (
+            "sglang",
+            {"tensor-parallel-size": 2},
+            "'tensor-parallel-size' (tp-size) is not for extra_args to set: gpus decides it.",
+        ),
+        (
+            "sglang",
+            {"model": "x"},
+            "'model' (model-path) is not for extra_args to set: model and variant decide it.",
+        ),
         (
             "sglang",
             {"mem_fraction_static": 0.5},

@@ -158,6 +158,15 @@ def test_example_can_be_deployed(runs: Runs, example: str) -> None:
         ("gpu-3.site.example", [("hermes-4-70b-fp8", 65536, 2)]),
         ("gpu-4.site.example", [("hermes-4-70b-fp8", 65536, 2)]),
         ("gpu-5.example", [("my-llama", 32768, 1)]),
+        (
+            "gpu-6.example",
+            [
+                ("hermes-4-14b-bf16", 40960, 1),
+                ("hermes-3-8b-bf16", 131072, 1),
+                ("hermes-4.3-36b-q6_k", 60928, 1),
+                ("hermes-3-8b-q8_0", 131072, 1),
+            ],
+        ),
     ],
 )
 def test_plans_of_the_examples(runs: Runs, host: str, expected: list[tuple[str, int, int]]) -> None:

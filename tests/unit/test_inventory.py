@@ -54,7 +54,8 @@ def refusal(data: dict[str, Any]) -> str:
         ),
         (
             {"hermes_catalog": [{**OWN, "name": "my model\nExecStart=/bin/sh"}]},
-            r"hermes_catalog/0/name: string should match pattern '^[\w.][\w.-]*$' (found 'my model\nExecStart=/bin/sh')",
+            r"hermes_catalog/0/name: string should match pattern '^[\w.][\w.-]*$' "
+            r"(found 'my model\nExecStart=/bin/sh')",
         ),
         (
             {"hermes_catalog": [{**OWN, "precision": "int4"}]},

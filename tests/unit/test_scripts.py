@@ -301,6 +301,21 @@ def test_first_release_that_dies(tmp_path: Path) -> None:
     assert f"stop {service.unit}" == (tmp_path / "systemctl.log").read_text().splitlines()[-1]
 
 
+def test_an_engine_that_died_is_not_waited_for(tmp_path: Path) -> None:
+    """A process that stays although its engine has died is not waited for until the time for a start is over."""
+    service = a_service()
+    write_release(tmp_path, service)
+    tool(tmp_path, "systemctl", f'case "$1" in show) echo 0 ;; *) echo "$@" >> {tmp_path}/systemctl.log ;; esac')
+    tool(tmp_path, "docker", "echo last line of the engine")
+    tool(tmp_path, "journalctl", "echo 'hermeion-hermes  | ERROR EngineCore failed to start.'")
+    tool(tmp_path, "curl", DEAD)
+    (tmp_path / "etc/systemd/system").mkdir(parents=True)
+    done = shell(f"PATH={tmp_path}/bin:$PATH\n" + local(activate_script(service), tmp_path))
+
+    assert 1 == done.returncode
+    assert "ERROR EngineCore failed to start." == done.stdout.splitlines()[-1]
+
+
 @pytest.mark.parametrize(
     ("works", "last"),
     [(True, "the previous release %s serves again"), (False, "the previous release %s does not answer either")],
@@ -354,25 +369,19 @@ def test_another_runtime_is_stopped_by_its_own_definition(tmp_path: Path) -> Non
 
 
 def test_what_no_release_needs_is_pruned(tmp_path: Path) -> None:
-    """Compiled code of other builds and engines of no release go; those of a kept release stay."""
+    """Engines of no release go; one that a kept release runs from stays."""
     contained = a_service()
     native = natively(contained)
-    kept = [
-        tmp_path / "var/cache/hermeion/hermes" / contained.build,
-        tmp_path / "opt/hermeion/engines" / str(native.package and native.package.identity),
-    ]
-    gone = [
-        tmp_path / "var/cache/hermeion/hermes/000000000000",
-        tmp_path / "opt/hermeion/engines/vllm-0.1-00000000000f",
-    ]
-    for folder in (*kept, *gone):
+    kept = tmp_path / "opt/hermeion/engines" / str(native.package and native.package.identity)
+    gone = tmp_path / "opt/hermeion/engines/vllm-0.1-00000000000f"
+    for folder in (kept, gone):
         folder.mkdir(parents=True)
     for service in (contained, native):
         write_release(tmp_path, service)
     activate(tmp_path, contained, HEALTHY)
     activate(tmp_path, native, HEALTHY)
 
-    assert [True, True, False, False] == [folder.exists() for folder in (*kept, *gone)]
+    assert (True, False) == (kept.exists(), gone.exists())
 
 
 @pytest.mark.parametrize("plan", [final_plan(), final_plan(hermes_mirrors={"registry": "mirror:5000"})])
