@@ -8,9 +8,9 @@ demo:    ## a lab fleet without a GPU: deployed, verified, answering
 	@scripts/setup
 	@.venv/bin/hermeion demo
 
-test:    ## all tests, those on lab hosts included
+test:    ## all tests, those on lab hosts included; two labs stand at a time
 	@scripts/setup
-	@.venv/bin/python -m pytest
+	@.venv/bin/python -m pytest -n 2 --dist loadgroup
 
 unit:    ## the tests that need no host: seconds
 	@scripts/setup python

@@ -146,7 +146,7 @@ def _service(
         start_seconds=engine.start_seconds(variant.bytes),
     )
     native = spec.runtime == "systemd"
-    return Service(
+    service = Service(
         name=spec.name,
         host=name,
         wanted=wanted_hash(spec, host, lock),
@@ -184,6 +184,8 @@ def _service(
         environment=engine.environment(setup),
         start_seconds=setup.start_seconds,
     )
+    # What is known now is in the options now: sources are asked only where something is missing.
+    return service.model_copy(update={"config": engine.pinned(service)}) if revision else service
 
 
 def _no_gpu(host: Host) -> str:

@@ -7,8 +7,10 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,8 +20,23 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 LAB = "test"
-HOSTS = {"gpu-1": "1xL40S", "gpu-2": "none", "gpu-3": "2xRTX4090", "gpu-4": "2xRTX4090@bookworm"}
+HOSTS = {"gpu-1": "1xL40S", "gpu-2": "none", "gpu-3": "2xRTX4090"}
 INVENTORY = "inventories/lab.py"
+
+
+OWN_LABS = ("test_4_native", "test_6_real_packages", "test_7_states")
+"""Modules that raise a lab of their own: each may run beside the others."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of one lab run on one worker, in their order (``pytest -n 2 --dist loadgroup``).
+
+    Those of real parsers come after the lab, which installs what they ask.
+    """
+    for item in items:
+        name = item.path.stem
+        if item.path.parent in {Path(__file__).parent, ROOT / "tests" / "parsers"}:
+            item.add_marker(pytest.mark.xdist_group(name if name in OWN_LABS else LAB))
 
 
 @dataclass(frozen=True)
@@ -54,20 +71,20 @@ class Lab:
 
     def pyinfra(self, inventory: Path | str, *options: str, timeout: int = 1200) -> Run:
         """The main command, as a user types it."""
-        report = Path(os.environ["PYTEST_TMP"]) / "report.json"
-        report.unlink(missing_ok=True)
-        done = subprocess.run(
-            [str(Path(sys.executable).with_name("pyinfra")), str(inventory), "deploys/hermes.py", *options],
-            cwd=ROOT,
-            env=os.environ | {"HERMEION_LAB": self.data["name"], "HERMEION_REPORT": str(report)},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
-        found = json.loads(report.read_text()) if report.exists() else {}
+        with tempfile.TemporaryDirectory() as folder:
+            report = Path(folder) / "report.json"
+            done = subprocess.run(
+                [str(Path(sys.executable).with_name("pyinfra")), str(inventory), "deploys/hermes.py", *options],
+                cwd=ROOT,
+                env=os.environ | {"HERMEION_LAB": self.data["name"], "HERMEION_REPORT": str(report)},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                timeout=timeout,
+                check=False,
+            )
+            found = json.loads(report.read_text()) if report.exists() else {}
         return Run(done.returncode, done.stdout, found)
 
     def host(self, name: str) -> dict[str, Any]:
@@ -104,6 +121,19 @@ class Lab:
             assert time.monotonic() < deadline, f"{name} does not come back"
             time.sleep(1)
 
+    def kill_until_given_up(self, name: str, unit: str, kill: str) -> None:
+        """Kill a service's engine at every start, until systemd leaves it down; it does not pause in between."""
+        folder = f"/run/systemd/system/{unit}.d"
+        self.ssh(name, f"mkdir -p {folder} && printf '[Service]\\nRestartSec=100ms\\n' > {folder}/test.conf")
+        self.ssh(name, "systemctl daemon-reload")
+        state = f"systemctl show -p ActiveState --value {unit}"
+        self.wait(name, f"{kill} >/dev/null 2>&1; {state}", "failed", seconds=120)
+        self.ssh(name, f"rm -r {folder} && systemctl daemon-reload")
+
+    def health(self, port: int) -> str:
+        """A command that prints the HTTP status of a service's health."""
+        return f"curl -s -o /dev/null -w '%{{http_code}}' http://127.0.0.1:{port}/health"
+
     def hub(self, method: str, path: str, body: object = None) -> httpx.Response:
         """A request to the lab's Hub."""
         mirrors = self.data["mirrors"]
@@ -137,25 +167,28 @@ class Lab:
         return {"name": "small", "model": model, "engine": "llamacpp", "engine_version": build} | changes
 
 
-@pytest.fixture(scope="session")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """The lab, raised; it is taken down when the tests end, and what it leaves is looked for."""
-    os.environ["PYTEST_TMP"] = str(tmp_path_factory.mktemp("lab"))
+@contextmanager
+def standing(name: str, *options: str) -> Iterator[Lab]:
+    """A lab, raised; it is taken down at the end, and what it leaves is looked for."""
     if shutil.which("docker") is None:
         pytest.fail("tests/lab need Docker: make test installs it, or run pytest tests/unit")
-    hosts = [part for name, gpus in HOSTS.items() for part in ("--host", f"{name}={gpus}")]
-    hermeion("lab", "down", "--name", LAB)  # what a killed run may have left
-    raised = hermeion("lab", "up", "--name", LAB, "--native", *hosts)
+    hermeion("lab", "down", "--name", name)  # what a killed run may have left
+    raised = hermeion("lab", "up", "--name", name, *options)
     assert raised.code == 0, raised.text
-    data = json.loads(hermeion("lab", "status", "--name", LAB, "--json").text)
-    yield Lab(data)
-    lowered = hermeion("lab", "down", "--name", LAB)
+    yield Lab(json.loads(hermeion("lab", "status", "--name", name, "--json").text))
+    lowered = hermeion("lab", "down", "--name", name)
     assert lowered.code == 0, lowered.text
-    kinds = (["ps", "-a"], ["network", "ls"], ["volume", "ls"])
-    for kind in kinds:
-        command = ["docker", *kind, "-q", "--filter", f"label=org.hermeion.lab={LAB}"]
+    for kind in (["ps", "-a"], ["network", "ls"], ["volume", "ls"]):
+        command = ["docker", *kind, "-q", "--filter", f"label=org.hermeion.lab={name}"]
         left = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         assert left == "", f"hermeion lab down left something: docker {' '.join(kind)}: {left}"
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[Lab]:
+    """The lab of most tests."""
+    with standing(LAB, *(part for name, gpus in HOSTS.items() for part in ("--host", f"{name}={gpus}"))) as raised:
+        yield raised
 
 
 @pytest.fixture

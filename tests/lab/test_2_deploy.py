@@ -17,7 +17,6 @@ STARTED = (
     "docker inspect -f '{{.State.StartedAt}} {{.Id}}' hermeion-hermes; "
     "systemctl show -p ActiveEnterTimestamp,InvocationID hermeion-hermes docker; cat /proc/1/stat | cut -d' ' -f22"
 )
-HEALTH = "curl -s -o /dev/null -w '%{http_code}' http://127.0.0.1:8000/health"
 SERVED = ("--limit", "gpu-1", "--limit", "gpu-2")
 
 
@@ -51,13 +50,13 @@ def test_killed_run_is_taken_up_by_the_next(lab: Lab) -> None:
     seen = b""
     for line in killed.stdout:
         seen += line
-        if b"Starting operation: Service: image" in line:
+        if b"Starting operation: Service: engine" in line:
             time.sleep(2)  # unpacking alone takes far longer
             break
     killed.send_signal(signal.SIGKILL)
     killed.wait()
     killed.stdout.close()
-    assert b"Service: image of hermes" in seen, seen.decode()
+    assert b"Service: engine of hermes" in seen, seen.decode()
     assert lab.ssh("gpu-1", "systemctl is-active hermeion-image-hermes.service").strip() == "active"
     run = lab.pyinfra(INVENTORY, "-y", *SERVED)
     assert set(run.report["failed"]) == {"gpu-2"}, run.text
@@ -151,7 +150,7 @@ def test_a_killed_engine_core_is_started_again(lab: Lab) -> None:
     """vLLM ends with exit code 0 when its core is killed; systemd starts it again, once."""
     lab.ssh("gpu-1", "pkill -9 -f '[V]LLM::EngineCore'")
     lab.wait("gpu-1", "systemctl show -p NRestarts --value hermeion-hermes", "1")
-    lab.wait("gpu-1", HEALTH, "200")
+    lab.wait("gpu-1", lab.health(8000), "200")
     assert (
         "0"
         == lab.ssh(
@@ -163,7 +162,7 @@ def test_a_killed_engine_core_is_started_again(lab: Lab) -> None:
 def test_a_reboot_brings_the_service_back(lab: Lab) -> None:
     """After a reboot of the host the service comes back by itself, and the next run has nothing to do."""
     lab.reboot("gpu-1")
-    lab.wait("gpu-1", HEALTH, "200")
+    lab.wait("gpu-1", lab.health(8000), "200")
     run = lab.pyinfra(INVENTORY, "-y", "--limit", "gpu-1")
     assert "nothing to do" in run.text
     assert hermeion("verify", INVENTORY, "gpu-1").code == 0

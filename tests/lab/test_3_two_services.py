@@ -88,6 +88,32 @@ def test_verify_with_sudo(deployed: Deployed) -> None:
     assert run.code == 0, run.text
 
 
+def test_a_killed_llama_server_is_started_again(lab: Lab, deployed: Deployed) -> None:
+    """llama-server is killed in its container: systemd starts it again, and it answers."""
+    lab.ssh(HOST, "docker kill -s KILL hermeion-two")
+    lab.wait(HOST, "systemctl show -p NRestarts --value hermeion-two", "1")
+    lab.wait(HOST, lab.health(8002), "200")
+
+
+def test_start_limit_of_a_container_is_reached_and_reported(lab: Lab, deployed: Deployed) -> None:
+    """A container that dies again and again is left down after five starts; the next run says so and starts it."""
+    lab.kill_until_given_up(HOST, "hermeion-two.service", "docker kill -s KILL hermeion-two")
+    run = lab.pyinfra(deployed.inventory, "-y")
+    assert (
+        f"[{HOST}] service: two: the unit is failed (systemd gave up: its engine died at 5 starts within an hour)"
+        in run.text
+    )
+    assert run.code == 0, run.text
+
+
+def test_a_reboot_brings_both_engines_back(lab: Lab, deployed: Deployed) -> None:
+    """After a reboot of the host both containers come back by themselves."""
+    lab.reboot(HOST)
+    for port in (8001, 8002):
+        lab.wait(HOST, lab.health(port), "200")
+    assert "nothing to do" in lab.pyinfra(deployed.inventory, "-y").text
+
+
 def test_a_change_of_one_service_leaves_the_other_alone(lab: Lab, deployed: Deployed, tmp_path: Path) -> None:
     """A shorter context of one service restarts that one; the other keeps its container."""
     started = "docker inspect -f '{{.State.StartedAt}}' hermeion-"

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.lab.conftest import Lab, hermeion
+from tests.lab.conftest import Lab, hermeion, standing
 from tests.lab.conversation import Talk, see_what_it_can
 
-HOST = "gpu-4"
+HOST = "gpu-1"
+NAME = "test-native"
 
 
 def services(lab: Lab, **small: Any) -> list[dict[str, Any]]:
@@ -20,6 +22,13 @@ def services(lab: Lab, **small: Any) -> list[dict[str, Any]]:
     hermes["requirements"] = lab.data["requirements"]["vllm"]
     archive = lab.data["archives"]["llamacpp"]
     return [hermes, lab.gguf_service(port=8002, gpus=1, runtime="systemd", archive=archive, **small)]
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    """A Debian 12 host: the CPU build of PyTorch is for its Python."""
+    with standing(NAME, "--native", "--host", f"{HOST}=2xRTX4090@bookworm") as raised:
+        yield raised
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +42,7 @@ def native(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_verify_finds_everything_as_planned(lab: Lab, native: Path) -> None:
     """Every claim about both services is true, and no Docker was installed for them."""
-    run = hermeion("verify", str(native), HOST)
+    run = hermeion("verify", str(native), HOST, lab=NAME)
     assert run.code == 0, run.text
     assert "" == lab.ssh(HOST, "command -v docker || true")
 
@@ -59,18 +68,13 @@ def test_killed_engines_are_started_again(lab: Lab, native: Path) -> None:
     lab.wait(HOST, "systemctl show -p NRestarts --value hermeion-small", "1")
     lab.wait(HOST, "systemctl show -p NRestarts --value hermeion-hermes", "1")
     for port in (8001, 8002):
-        lab.wait(HOST, f"curl -s -o /dev/null -w '%{{http_code}}' http://127.0.0.1:{port}/health", "200")
+        lab.wait(HOST, lab.health(port), "200")
 
 
 def test_start_limit_is_reached_and_reported(lab: Lab, native: Path) -> None:
     """An engine that dies again and again is left down after five starts; the next run says so and starts it."""
     unit = "hermeion-small.service"
-    folder = f"/run/systemd/system/{unit}.d"
-    lab.ssh(HOST, f"mkdir -p {folder} && printf '[Service]\\nRestartSec=100ms\\n' > {folder}/test.conf")
-    lab.ssh(HOST, "systemctl daemon-reload")
-    kill = f"systemctl kill -s KILL {unit} 2>/dev/null; systemctl show -p ActiveState --value {unit}"
-    lab.wait(HOST, kill, "failed", seconds=60)
-    lab.ssh(HOST, f"rm -r {folder} && systemctl daemon-reload")
+    lab.kill_until_given_up(HOST, unit, f"systemctl kill -s KILL {unit}")
     run = lab.pyinfra(native, "-y")
     assert (
         f"[{HOST}] service: small: the unit is failed (systemd gave up: its engine died at 5 starts within an hour)"
@@ -97,6 +101,6 @@ def test_a_reboot_brings_both_back(lab: Lab, native: Path) -> None:
     """After a reboot of the host both services come back by themselves, and the next run has nothing to do."""
     lab.reboot(HOST)
     for port in (8001, 8002):
-        lab.wait(HOST, f"curl -s -o /dev/null -w '%{{http_code}}' http://127.0.0.1:{port}/health", "200")
+        lab.wait(HOST, lab.health(port), "200")
     run = lab.pyinfra(native, "-y")
     assert "nothing to do" in run.text, run.text

@@ -8,7 +8,6 @@ nvidia/nv-pci.c at ``pci_resize_resource``. Here that build is stopped at its be
 
 from __future__ import annotations
 
-import json
 import lzma
 import re
 import subprocess
@@ -22,7 +21,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.lab.conftest import ROOT, Lab, Run, hermeion
+from tests.lab.conftest import ROOT, Lab, Run, standing
 
 NAME = "test-real"
 HOSTS = {"debian": "1xL40S@trixie", "blackwell": "1xRTX5090@trixie", "ubuntu": "1xL40S@noble"}
@@ -106,17 +105,10 @@ def prepare(lab: Lab, name: str) -> None:
 def real() -> Iterator[Lab]:
     """Bare hosts that read public archives only, on kernels that these archives have modules or headers for."""
     wanted = [part for name, gpus in HOSTS.items() for part in ("--host", f"{name}={gpus}")]
-    hermeion("lab", "down", "--name", NAME)  # what a killed run may have left
-    raised = hermeion("lab", "up", "--name", NAME, "--no-engine", *wanted)
-    assert raised.code == 0, raised.text
-    lab = Lab(json.loads(hermeion("lab", "status", "--name", NAME, "--json").text))
-    with ThreadPoolExecutor() as pool:
-        list(pool.map(lambda name: prepare(lab, name), HOSTS))
-    yield lab
-    lowered = hermeion("lab", "down", "--name", NAME)
-    assert lowered.code == 0, lowered.text
-    command = ["docker", "ps", "-a", "-q", "--filter", f"label=org.hermeion.lab={NAME}"]
-    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == ""
+    with standing(NAME, "--no-engine", *wanted) as lab:
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lambda name: prepare(lab, name), HOSTS))
+        yield lab
 
 
 def apply(lab: Lab, folder: Path, name: str, **driver: Any) -> Run:

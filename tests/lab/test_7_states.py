@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.lab.conftest import INVENTORY, ROOT, Lab, hermeion
+from tests.lab.conftest import INVENTORY, ROOT, standing
 
 LAB = "test-states"
 GOLDEN = ROOT / "tests" / "golden" / "states.txt"
@@ -92,28 +92,19 @@ def write_inventory(folder: Path, names: list[str], keys: dict[str, dict[str, An
 @pytest.fixture(scope="module")
 def reports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
     """A host in each state, and the deploy run on them as the tests need it."""
-    import os  # noqa: PLC0415
-
     folder = tmp_path_factory.mktemp("states")
-    os.environ["PYTEST_TMP"] = str(folder)
-    hermeion("lab", "down", "--name", LAB)  # what a killed run may have left
     wanted = [part for name in states() for part in ("--state", name)]
-    raised = hermeion("lab", "up", "--name", LAB, "--no-engine", *wanted)
-    assert raised.code == 0, raised.text
-    lab = Lab(json.loads(hermeion("lab", "status", "--name", LAB, "--json").text))
-
-    refused = [name for name in states() if section(name).startswith("refused: ")]
-    before = {name: lab.ssh(name, UNTOUCHED) for name in refused}
-    everything = write_inventory(folder, states(), {})
-    first = lab.pyinfra(everything, "-y").report
-    again = lab.pyinfra(everything, "-y").report
-    after = {name: lab.ssh(name, UNTOUCHED) for name in refused}
-    some = write_inventory(folder, sorted(HELPED), HELPED)
-    helped = lab.pyinfra(some, "-y").report
-    helped_again = lab.pyinfra(some, "-y").report
-    yield Runs(first, again, helped, helped_again, before, after)
-    lowered = hermeion("lab", "down", "--name", LAB)
-    assert lowered.code == 0, lowered.text
+    with standing(LAB, "--no-engine", *wanted) as lab:
+        refused = [name for name in states() if section(name).startswith("refused: ")]
+        before = {name: lab.ssh(name, UNTOUCHED) for name in refused}
+        everything = write_inventory(folder, states(), {})
+        first = lab.pyinfra(everything, "-y").report
+        again = lab.pyinfra(everything, "-y").report
+        after = {name: lab.ssh(name, UNTOUCHED) for name in refused}
+        some = write_inventory(folder, sorted(HELPED), HELPED)
+        helped = lab.pyinfra(some, "-y").report
+        helped_again = lab.pyinfra(some, "-y").report
+        yield Runs(first, again, helped, helped_again, before, after)
 
 
 def section(name: str) -> str:

@@ -236,8 +236,9 @@ def make_spec(*services: Mapping[str, object], name: str = NAME, **keys: object)
 
 def make_sources(service: Service, **changes: Any) -> Sources:
     """What the Hub and the registry say when all is well."""
-    weights = HubFile(path="model.safetensors", size=service.weights_bytes, sha256="ef" * 32)
-    values: dict[str, Any] = {"revision": REVISION, "files": (weights,), "digest": DIGEST, "image_bytes": 8 * GIB}
+    names = [name.replace("*", "-00001-of-00001") for name in service.files] or ["model.safetensors"]
+    weights = tuple(HubFile(path=name, size=service.weights_bytes, sha256="ef" * 32) for name in names)
+    values: dict[str, Any] = {"revision": REVISION, "files": weights, "digest": DIGEST, "image_bytes": 8 * GIB}
     return Sources(**values | changes)
 
 

@@ -132,3 +132,15 @@ def test_an_own_model_is_read_again_when_its_lock_changed() -> None:
 
     assert () == unread_models(NAME, spec, probe, {"hermes": LOCK})
     assert ("mine",) == unread_models(NAME, spec, probe, {"hermes": LOCK + "\n"})
+
+
+def test_a_change_of_a_gguf_service_names_its_file() -> None:
+    """What runs tells the commit: another plan of it has the weights' path, though nobody is asked for it again."""
+    asked = wanted(variant="q8_0", gpus=1)
+    now = settled(make_plan(NAME, make_spec(asked), make_probe()))
+    spec, probe = make_spec({**asked, "context": 2048}), make_probe(**converged_answers(now))
+    changed = make_plan(NAME, spec, probe).services[0]
+
+    assert changed.is_final
+    assert now.services[0].config["model"] == changed.config["model"]
+    assert changed.config["model"].endswith(".gguf")
