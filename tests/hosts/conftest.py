@@ -97,7 +97,7 @@ def concerns(metafunc: pytest.Metafunc, plan: Mapping[str, Any]) -> bool:
     """Whether a test is about a service like this: ``@pytest.mark.only(runtime="compose", engine=("vllm",))``."""
     for mark in metafunc.definition.iter_markers("only"):
         for key, wanted in mark.kwargs.items():
-            if plan[key] not in ((wanted,) if isinstance(wanted, str) else wanted):
+            if plan.get(key, "compose") not in ((wanted,) if isinstance(wanted, str) else wanted):
                 return False
     return True
 
@@ -179,7 +179,7 @@ class Process:
 
     def __init__(self, host: Any, plan: Mapping[str, Any]) -> None:
         self.host, self.name = host, f"hermeion-{plan['name']}"
-        self.contained = plan["runtime"] == "compose"
+        self.contained = plan.get("runtime", "compose") == "compose"
 
     @property
     def pid(self) -> str:

@@ -66,7 +66,7 @@ def test_key_is_not_in_argv_inspect_or_log(host: Any, plan: Mapping[str, Any]) -
     """The key is in no command line, in nothing that `docker inspect` shows, and in no log."""
     name = f"hermeion-{plan['name']}"
     places = f"ps -eo args; journalctl -q -u {name}; systemctl show {name}"
-    if plan["runtime"] == "compose":
+    if plan.get("runtime", "compose") == "compose":
         places += f"; docker inspect {name}; docker logs {name} 2>&1"
     assert "0" == host.run(f"{{ {places}; }} | grep -cFf /etc/hermeion/{plan['name']}/api-keys").stdout.strip()
 

@@ -28,6 +28,7 @@ OWN_LABS = ("test_4_native", "test_6_real_packages", "test_7_states")
 """Modules that raise a lab of their own: each may run beside the others."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests of one lab run on one worker, in their order (``pytest -n 2 --dist loadgroup``).
 
