@@ -10,7 +10,7 @@ demo:    ## a lab fleet without a GPU: deployed, verified, answering
 
 test:    ## all tests, those on lab hosts included; two labs stand at a time
 	@scripts/setup
-	@.venv/bin/python -m pytest -n 2 --dist loadgroup
+	@scripts/test
 
 unit:    ## the tests that need no host: seconds
 	@scripts/setup python

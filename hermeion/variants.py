@@ -151,10 +151,9 @@ class CatalogEntry(Record):
         if self.path and self.revision:
             raise ValueError("a folder has no revision")
         if self.precision and (PRECISIONS[self.precision].container == "gguf") != bool(self.file):
-            kind = (
-                "is one of GGUF files: name the file" if not self.file else f"is not one of GGUF files: {self.file} is"
-            )
-            raise ValueError(f"precision {self.precision} {kind}")
+            if self.file:
+                raise ValueError(f"precision {self.precision} is not one of GGUF files, and {self.file} is such a file")
+            raise ValueError(f"precision {self.precision} is one of GGUF files: name the file")
         return self
 
     @property

@@ -24,22 +24,6 @@ HOSTS = {"gpu-1": "1xL40S", "gpu-2": "none", "gpu-3": "2xRTX4090"}
 INVENTORY = "inventories/lab.py"
 
 
-OWN_LABS = ("test_4_native", "test_6_real_packages", "test_7_states")
-"""Modules that raise a lab of their own: each may run beside the others."""
-
-
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of one lab run on one worker, in their order (``pytest -n 2 --dist loadgroup``).
-
-    Those of real parsers come after the lab, which installs what they ask.
-    """
-    for item in items:
-        name = item.path.stem
-        if item.path.parent in {Path(__file__).parent, ROOT / "tests" / "parsers"}:
-            item.add_marker(pytest.mark.xdist_group(name if name in OWN_LABS else LAB))
-
-
 @dataclass(frozen=True)
 class Run:
     """A finished command."""

@@ -192,6 +192,7 @@ def test_hosts_that_cannot_serve(gpus: tuple[str, ...], answers: dict[str, Any],
     assert message == refusal(gpus, **answers)
 
 
+ARCHIVE = {"url": "https://example.com/engine.tar.gz", "sha256": "0" * 64}
 KNOWN = ", ".join(sorted(built_in_catalog()))
 
 
@@ -208,10 +209,27 @@ KNOWN = ", ".join(sorted(built_in_catalog()))
             + ", ".join(v.name for v in built_in_catalog()["hermes-4-14b"])
             + ".",
         ),
+        (
+            {"model": "hermes-4-14b", "runtime": "systemd", "image": "a/b:1"},
+            "image: is for runtime 'compose'; this service runs natively.",
+        ),
+        ({"model": "hermes-4-14b", "requirements": "lock.txt"}, "requirements: is for runtime 'systemd'."),
+        (
+            {"model": "hermes-4-14b", "engine": "ollama", "runtime": "systemd", "requirements": "lock.txt"},
+            "requirements: is for vLLM and SGLang.",
+        ),
+        (
+            {"model": "hermes-4-14b", "engine": "llamacpp", "archive": ARCHIVE},
+            "archive: is for runtime 'systemd'.",
+        ),
+        (
+            {"model": "hermes-4-14b", "engine": "sglang", "runtime": "systemd", "archive": ARCHIVE},
+            "archive: is for llama.cpp and Ollama.",
+        ),
     ],
 )
 def test_what_does_not_exist(keys: dict[str, Any], message: str) -> None:
-    """A model or variant that does not exist is found before any host is seen."""
+    """What does not exist, or is not for this engine or runtime, is found before any host is seen."""
     with pytest.raises(InventoryError) as caught:
         check_inventory(NAME, make_spec({**HERMES, **keys}))
 

@@ -98,6 +98,38 @@ def test_weights_on_this_machine(tmp_path: Path) -> None:
     } == parse_probe(done.stdout.splitlines()).weights
 
 
+def test_files_of_one_repository(tmp_path: Path) -> None:
+    """Two pulls of single files into one repository are judged apart: the other's file disturbs neither."""
+    snapshot = tmp_path / "hub" / "models--me--gguf" / "snapshots" / "abc"
+    snapshot.mkdir(parents=True)
+    (tmp_path / "hermeion").mkdir()
+    for name, text in (("a.gguf", "12345"), ("b.gguf", "1")):
+        (snapshot / name).write_text(text)
+    for mark, row in (("+0a", "5 a.gguf"), ("+0b", "1 b.gguf"), ("+0c", "7 c.gguf")):
+        (tmp_path / "hermeion" / f"models--me--gguf@abc{mark}.manifest").write_text(f"{row}\n")
+    done = subprocess.run(
+        ["sh", "-c", probe_script(), "probe", str(tmp_path)], capture_output=True, text=True, check=True
+    )
+
+    assert {
+        "models--me--gguf@abc+0a": "complete",
+        "models--me--gguf@abc+0b": "complete",
+        "models--me--gguf@abc+0c": "damaged",
+    } == parse_probe(done.stdout.splitlines()).weights
+
+
+def test_native_engines() -> None:
+    """Engines that are installed completely, and the release that a native process was started from."""
+    unit = (
+        "hermeion-hermes.service NRestarts=0 ActiveState=active SubState=running UnitFileState=enabled "
+        "NeedDaemonReload=no MainPID=42 release=0123456789ab"
+    )
+    probe = make_probe(engines=["vllm-0.33.0-0123456789ab"], units=[unit])
+
+    assert frozenset({"vllm-0.33.0-0123456789ab"}) == probe.engines
+    assert "0123456789ab" == probe.units["hermeion-hermes.service"].release
+
+
 def test_full_answer() -> None:
     """Every section of an answer arrives in its field."""
     probe = make_probe(

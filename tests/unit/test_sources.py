@@ -18,10 +18,12 @@ import pytest
 from hermeion.answers import Answer, parse_answers
 from hermeion.errors import PlacementError, SourceError
 from hermeion.inventory import HostSpec
+from hermeion.planner import make_plan
 from hermeion.plans import Service
-from hermeion.sources import Sources, check_room, question_script, read_answers, settle
+from hermeion.sources import HubFile, Sources, check_room, question_script, read_answers, settle
 from tests.unit.builders import (
     DIGEST,
+    H100,
     NAME,
     OTHER_DIGEST,
     POISON,
@@ -492,6 +494,68 @@ def disks(cache: str, docker: str) -> dict[str, Any]:
 
 
 ROOMY = "9000000000000 9000000000000 yes /dev/sda1"
+NATIVE = {"name": "hermes", "model": "hermes-3-8b", "runtime": "systemd"}
+GGUF = {"name": "hermes", "model": "hermes-3-8b", "variant": "q8_0"}
+
+
+def test_no_room_for_a_native_engine() -> None:
+    """Room for what is downloaded and what is installed is looked for before an engine is installed."""
+    service = final_service(NATIVE)
+    package = service.package
+    assert package
+    assert package.download
+    assert package.installed
+    needed = package.download + package.installed + (1 << 30)
+    rows = [*disks(ROOMY, ROOMY)["disks"], f"/opt/hermeion 9000000000000 {needed - 1} yes /dev/sda2"]
+    with pytest.raises(PlacementError) as caught:
+        check_room(NAME, service, make_sources(service), make_probe(disks=rows))
+
+    assert f"gpu-1: no room for the engine vllm-0.33.0: {needed} bytes " in str(caught.value)
+    check_room(NAME, service, make_sources(service), make_probe(disks=rows, engines=[package.identity]))
+
+
+def test_a_native_service_asks_no_registry() -> None:
+    """What runs without a container has no image to ask for."""
+    service = final_service(NATIVE)
+    script = question_script(make_spec(NATIVE), service, ca=None, token=None)
+    found = read_answers(NAME, make_spec(NATIVE), service, {k: v for k, v in good().items() if k != "manifest"})
+
+    assert "REGISTRY=" not in script
+    assert (None, 0) == (found.digest, found.image_bytes)
+
+
+def test_only_the_file_of_a_gguf_variant_is_pulled() -> None:
+    """Of a repository with many GGUF files the variant's is pulled, and nothing else."""
+    name = "Hermes-3-Llama-3.1-8B.Q8_0.gguf"
+    tree = [
+        {"type": "file", "path": path, "size": 5} for path in (name, "Hermes-3-Llama-3.1-8B.Q4_K_M.gguf", "README.md")
+    ]
+    found = read_answers(NAME, make_spec(GGUF), final_service(GGUF), good(tree=an_answer(body=tree)))
+
+    assert [name] == [file.path for file in found.files]
+
+
+def test_a_gguf_file_that_is_not_there() -> None:
+    """A file that the repository does not have is named before anything is changed."""
+    message = judged(good(), final_service(GGUF))
+
+    assert (
+        "gpu-1: hermes: NousResearch/Hermes-3-Llama-3.1-8B-GGUF has no file Hermes-3-Llama-3.1-8B.Q8_0.gguf. Names are "
+        "case-sensitive; look at the repository's list of files." == message
+    )
+
+
+def test_parts_of_a_split_file_are_resolved() -> None:
+    """The number of parts is the repository's to say: the first part is what the engine is given."""
+    wanted = {"name": "hermes", "model": "hermes-4-405b", "variant": "q4_k_m"}
+    service = make_plan(NAME, make_spec(wanted), make_probe((H100,) * 8)).services[0]
+    parts = [service.files[0].replace("*", f"-0000{part}-of-00002") for part in (2, 1)]
+    files = tuple(HubFile(path=path, size=5, sha256="ef" * 32) for path in parts)
+    settled = settle(service, make_sources(service, files=files))
+
+    assert "*" in service.files[0]
+    assert tuple(sorted(parts)) == settled.files
+    assert settled.config["model"].endswith(f"/{REVISION}/{parts[1]}")
 
 
 @pytest.mark.parametrize(

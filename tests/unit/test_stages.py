@@ -257,3 +257,48 @@ def test_hooks_stop_every_change() -> None:
         "every installation does. Make them anew with CDI (`--device nvidia.com/gpu=all`) or stop them, then run "
         "again; or allow it with hermes_disrupt." == str(caught.value)
     )
+
+
+NATIVE = {"name": "hermes", "model": "hermes-3-8b", "runtime": "systemd"}
+
+
+def natively(**changes: Any) -> dict[str, tuple[str, ...]]:
+    """Pending stages of a host without Docker on which a native service is as planned, but for changed answers."""
+    plan = final_plan(NATIVE)
+    bare: dict[str, Any] = {"docker": None, "compose": None, "daemon_json": None, "packages": {}, "cdi": []}
+    answers = converged_answers(plan) | bare | changes
+    return find_stages(make_spec(NATIVE), plan, make_probe(**answers), templates=TEMPLATES, ca=None).pending
+
+
+def unit_row(**changes: str) -> list[str]:
+    """What the probe says of the service's unit."""
+    service = final_plan(NATIVE).services[0]
+    values = {"NRestarts": "0", "ActiveState": "active", "SubState": "running", "UnitFileState": "enabled"}
+    values |= {"NeedDaemonReload": "no", "release": service.release_id} | changes
+    return [" ".join([service.unit, *(f"{key}={value}" for key, value in values.items())])]
+
+
+def test_native_service_needs_no_docker() -> None:
+    """A host whose services run natively has nothing to do without Docker, toolkit and CDI."""
+    assert {} == natively()
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"engines": []}, "hermes: engine {identity} is missing"),
+        ({"units": unit_row(release="000000000000")}, "hermes: no process of release {release} is running"),
+        ({"units": unit_row(ActiveState="failed", SubState="failed")}, "hermes: the unit is failed"),
+        (
+            {"units": unit_row(ActiveState="failed", SubState="failed", NRestarts="5")},
+            "hermes: the unit is failed (systemd gave up: its engine died at 5 starts within an hour)",
+        ),
+    ],
+)
+def test_one_change_of_a_native_service(changes: dict[str, Any], reason: str) -> None:
+    """Each single thing that is not as planned is one reason."""
+    service = final_plan(NATIVE).services[0]
+    assert service.package
+
+    text = reason.format(identity=service.package.identity, release=service.release_id)
+    assert {"service": (text,)} == natively(**changes)

@@ -572,6 +572,12 @@ def test_inventory_before_facts() -> None:
         ({"repo": None, "path": "models/my-llama"}, ("path",), r"String should match pattern '^/[\w./+-]+$'"),
         ({"revision": "main"}, ("revision",), "String should match pattern '^[0-9a-f]{40}$'"),
         ({"file": "my-llama.bin"}, ("file",), r"String should match pattern '^[\w./+-]+\.gguf$'"),
+        ({"precision": "q8_0"}, (), "Value error, precision q8_0 is one of GGUF files: name the file"),
+        (
+            {"precision": "bf16", "file": "my-llama.gguf"},
+            (),
+            "Value error, precision bf16 is not one of GGUF files, and my-llama.gguf is such a file",
+        ),
         ({"bytes": 0}, ("bytes",), "Input should be greater than 0"),
         (
             {"precision": "int3"},
