@@ -53,6 +53,7 @@ KEYS: KeysKind = "file"
 HEALTH = "/health"
 """503 while it loads, then 200."""
 
+LOADS_LATE = False
 DEAD = ""
 STOP_SECONDS = 10
 PLANNED: Mapping[str, str] = llamacpp_options.PLANNED

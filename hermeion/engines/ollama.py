@@ -54,6 +54,7 @@ ENTRY: tuple[str, ...] = ("serve",)
 SHARES_MEMORY = False
 KEYS: KeysKind = "none"
 HEALTH = "/api/version"
+LOADS_LATE = True
 DEAD = ""
 STOP_SECONDS = 10
 PLANNED: Mapping[str, str] = {

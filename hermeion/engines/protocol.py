@@ -101,7 +101,8 @@ class Engine(Protocol):
         SHARES_MEMORY: Whether its processes talk through shared memory, of which a container has 64 MiB otherwise.
         KEYS: How it takes API keys: a list of them in its configuration file (``list``), the first of them there
             (``first``), a file of its own (``file``), or not at all (``none``).
-        HEALTH: Path that answers with 200 once it is ready, without a key.
+        HEALTH: Path that answers with 200 once it is up, without a key.
+        LOADS_LATE: Whether the model is loaded by the first request only, and not before ``HEALTH`` answers.
         DEAD: What its log says when it will never answer although its process may stay, as an extended regular
             expression; empty: then its process ends.
         STOP_SECONDS: How long requests in flight may take when it is told to stop.
@@ -123,6 +124,7 @@ class Engine(Protocol):
     SHARES_MEMORY: bool
     KEYS: KeysKind
     HEALTH: str
+    LOADS_LATE: bool
     DEAD: str
     STOP_SECONDS: int
     PLANNED: Mapping[str, str]

@@ -48,6 +48,7 @@ KEYS: KeysKind = "first"
 HEALTH = "/health"
 """It generates a token; 503 while it starts and stops."""
 
+LOADS_LATE = False
 DEAD = ""
 STOP_SECONDS = 60
 PLANNED: Mapping[str, str] = {

@@ -43,6 +43,7 @@ KEYS: KeysKind = "list"
 HEALTH = "/health"
 """The port refuses until the engine is ready; then it answers 200."""
 
+LOADS_LATE = False
 DEAD = "EngineCore failed to start|Engine core initialization failed"
 """Seen on 0.32: the API's process may hang after its engine has died at the start."""
 STOP_SECONDS = 60

@@ -56,10 +56,12 @@ def _answers(service: Service) -> str:
         }
     )
     engine = ENGINES[service.engine]
+    # Who stops waiting for a model that is being loaded stops its loading.
+    patience = service.start_seconds if engine.LOADS_LATE else 120
     return f"""answers() {{
   curl -fsS -m 25 -o /dev/null http://127.0.0.1:{service.port}{engine.HEALTH} 2>/dev/null || return 1
   key=$(head -n 1 /etc/hermeion/{service.name}/api-keys)
-  printf 'header = "Authorization: Bearer %s"\\n' "$key" | curl -fsS -m 120 -K - -o /dev/null \\
+  printf 'header = "Authorization: Bearer %s"\\n' "$key" | curl -fsS -m {patience} -K - -o /dev/null \\
     -H 'Content-Type: application/json' -d {shlex.quote(request)} http://127.0.0.1:{service.port}/v1/chat/completions
 }}
 """

@@ -284,6 +284,14 @@ def test_key_is_on_no_command_line(tmp_path: Path) -> None:
     assert key not in asked
 
 
+@pytest.mark.parametrize(("engine", "seconds"), [("llamacpp", "120"), ("ollama", "364")])
+def test_a_model_that_loads_late_is_waited_for(engine: str, seconds: str) -> None:
+    """The first question to Ollama loads the model, and may take as long as a start."""
+    service = final_service({"name": "hermes", "model": "hermes-3-8b", "variant": "q8_0", "engine": engine})
+
+    assert f"curl -fsS -m {seconds} -K -" in activate_script(service)
+
+
 def test_first_release_that_dies(tmp_path: Path) -> None:
     """A first release that does not answer is stopped, and the engine's last lines are shown."""
     service = a_service()
