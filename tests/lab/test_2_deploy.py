@@ -57,7 +57,7 @@ def test_killed_run_is_taken_up_by_the_next(lab: Lab) -> None:
     killed.wait()
     killed.stdout.close()
     assert b"Service: engine of hermes" in seen, seen.decode()
-    assert lab.ssh("gpu-1", "systemctl is-active hermeion-image-hermes.service").strip() == "active"
+    assert lab.ssh("gpu-1", "systemctl is-active hermeion-engine-hermes.service").strip() == "active"
     run = lab.pyinfra(INVENTORY, "-y", *SERVED)
     assert set(run.report["failed"]) == {"gpu-2"}, run.text
     assert run.code == 1, run.text
