@@ -5,7 +5,6 @@ The keys are not among them. In their place stands :data:`KEY`, which the page s
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 from hermeion.engines import ENGINES
@@ -13,8 +12,9 @@ from hermeion.engines.natives import requirements
 from hermeion.engines.places import places_of
 from hermeion.engines.protocol import KeysKind
 from hermeion.errors import PlacementError, RenderError
+from hermeion.hashes import sha256
 from hermeion.plans import Service
-from hermeion.render import Mount, RenderedFile, compile_cache, fill, mounts_of, render_files
+from hermeion.render import Mount, RenderedFile, fill, mounts_of, render_files
 
 KEY = "sk-replace-this-key"
 """Stands where a key belongs; it opens a service that was started without another."""
@@ -57,7 +57,7 @@ def requirements_of(service: Service, lock: str | None = None) -> str | None:
         return None
     known = requirements(service.engine, service.engine_version)
     text = lock if lock is not None else known.text if known else ""
-    if hashlib.sha256(text.encode()).hexdigest() != package.sha256:
+    if sha256(text) != package.sha256:
         raise RenderError(
             f"{service.host}: {service.name}: the locked requirements of {package.name} are not here as they were "
             "planned. Name their file in requirements, as it was when the service was planned."
@@ -72,7 +72,7 @@ def _placeholder(kind: KeysKind) -> str:
 
 def _mount(service: Service, mount: Mount) -> Mount:
     """The mount as it is without our units: what they make lies in the ejected folder, or in a volume."""
-    if mount.source == compile_cache(service):
+    if mount.source == service.compile_cache:
         return mount.model_copy(update={"type": "volume", "source": "cache"})
     if mount.source.startswith("/run/hermeion/"):
         name = mount.source.rpartition("/")[2]

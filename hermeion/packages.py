@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
+
+from packaging.version import Version
 
 from hermeion.engines.natives import archive, locked_versions, python_of, requirements
 from hermeion.engines.protocol import Engine
 from hermeion.errors import PlacementError
+from hermeion.hashes import sha256
 from hermeion.inventory import ServiceSpec
 from hermeion.plans import Archive, Package
 from hermeion.probe import Probe
@@ -38,7 +40,7 @@ def _venv(subject: str, engine: Engine, version: str, probe: Probe, lock: str | 
             f"{subject}: {system} has no Python that {engine.LABEL} can be installed for. Set runtime = 'compose'."
         )
     if lock is not None:
-        return Package(name=name, kind="venv", sha256=_sha256(lock), program=engine.PROGRAM)
+        return Package(name=name, kind="venv", sha256=sha256(lock), program=engine.PROGRAM)
     known = requirements(engine.NAME, version)
     if known is None:
         raise PlacementError(
@@ -73,7 +75,7 @@ def _archive(subject: str, spec: ServiceSpec, engine: Engine, version: str, prob
             f"{subject}: this release knows no binary release of {engine.LABEL} {version} for {probe.machine} with its "
             "checksum. Give archive = {'url': …, 'sha256': …}, or set runtime = 'compose'."
         )
-    if known.glibc and probe.glibc and _number(probe.glibc) < _number(known.glibc):
+    if known.glibc and probe.glibc and Version(probe.glibc) < Version(known.glibc):
         raise PlacementError(
             f"{subject}: the binary release of {engine.LABEL} {version} needs a C library (glibc) of {known.glibc} or "
             f"newer, {probe.os_id} {probe.os_version} has {probe.glibc}. Set runtime = 'compose', or give an archive "
@@ -91,18 +93,10 @@ def _package(name: str, engine: Engine, program: str | None, archives: Sequence[
     return Package(
         name=name,
         kind="archive",
-        sha256=archives[0].sha256 if len(archives) == 1 else _sha256("".join(file.sha256 for file in archives)),
+        sha256=archives[0].sha256 if len(archives) == 1 else sha256("".join(file.sha256 for file in archives)),
         program=(program or engine.PROGRAM[0], *engine.PROGRAM[1:]),
         archives=tuple(archives),
     )
-
-
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _number(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split("."))
 
 
 def _sum(sizes: Iterable[int | None]) -> int | None:

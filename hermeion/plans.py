@@ -279,6 +279,11 @@ class Service(Record):
         return self.package.sha256[:12] if self.package else "unresolved"
 
     @property
+    def compile_cache(self) -> str:
+        """Folder on the host for what its engine compiles or lays out; another image is another folder."""
+        return f"/var/cache/hermeion/{self.name}/{self.build}" if self.image else f"/var/cache/hermeion-{self.name}"
+
+    @property
     def decisions(self) -> dict[str, object]:
         """The plan without what only a driver can tell: equal before and after the driver's installation."""
         data = self.to_json()

@@ -82,11 +82,6 @@ class Mount(Record):
     read_only: bool = True
 
 
-def compile_cache(service: Service) -> str:
-    """Folder on the host for what the engine compiles: another image is another folder."""
-    return f"/var/cache/hermeion/{service.name}/{service.build}"
-
-
 def weights_folder(service: Service) -> str:
     """Folder on the host that the weights are in, read-only for the engine."""
     return service.path or f"{service.cache}/hub"
@@ -102,7 +97,7 @@ def mounts_of(service: Service) -> tuple[Mount, ...]:
         mounts.append(Mount(source=f"{run}/engine.yaml", target=places.config))
     if engine.KEYS == "file":
         mounts.append(Mount(source=f"{run}/api-keys", target=places.keys))
-    return (*mounts, Mount(source=compile_cache(service), target=places.cache, read_only=False))
+    return (*mounts, Mount(source=service.compile_cache, target=places.cache, read_only=False))
 
 
 def environment_of(service: Service) -> dict[str, str]:
@@ -154,7 +149,7 @@ def _values(service: Service) -> dict[str, object]:
         "mounts": mounts_of(service),
         "places": places_of(service, engine.PORT),
         "owner": owner,
-        "cache": compile_cache(service),
+        "cache": service.compile_cache,
         "health": health_of(service),
         # An image that is made for root compiles into folders of its own.
         "read_only": owner != "0",

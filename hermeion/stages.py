@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Literal
 
+from hermeion.hashes import sha256
 from hermeion.inventory import HostSpec
 from hermeion.plans import Plan, Service
 from hermeion.probe import Probe
@@ -40,11 +40,6 @@ class Stages(Record):
     def pending(self) -> dict[str, tuple[str, ...]]:
         """The stages that have something to do."""
         return {name: reasons for name in STAGES if (reasons := getattr(self, name))}
-
-
-def sha256(text: str) -> str:
-    """Hash of a text, hexadecimal."""
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _differs(probe: Probe, path: str, content: str, mode: str) -> bool:

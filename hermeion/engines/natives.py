@@ -5,12 +5,14 @@ The tables are ``data/engines/requirements/`` (made by ``scripts/engine-lock``) 
 
 from __future__ import annotations
 
-import hashlib
 import tomllib
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from packaging.version import Version
+
+from hermeion.hashes import sha256
 from hermeion.records import Record
 
 RHEL_FAMILY = frozenset({"rhel", "rocky", "almalinux", "ol", "centos"})
@@ -56,8 +58,8 @@ class Requirements(Record):
 
     def runs_on(self, python: str) -> bool:
         """Whether every package has a wheel for a Python, ``3.12``."""
-        oldest, newest = (_number(version) for version in self.pythons)
-        return oldest <= _number(python) <= newest
+        oldest, newest = (Version(version) for version in self.pythons)
+        return oldest <= Version(python) <= newest
 
 
 class ArchiveFile(Record):
@@ -67,17 +69,15 @@ class ArchiveFile(Record):
         sha256: Of the file, hexadecimal.
         bytes: Its size, or ``None``: no source gives it.
         installed: Bytes that it takes unpacked, or ``None``: no source gives them.
-        strip: Leading folders to drop while unpacking, as ``tar --strip-components`` does.
     """
 
     url: str
     sha256: str
     bytes: int | None = None
     installed: int | None = None
-    strip: int = 0
 
 
-class Archive(ArchiveFile):
+class BinaryRelease(ArchiveFile):
     """A binary release of an engine's version.
 
     Attributes:
@@ -89,10 +89,6 @@ class Archive(ArchiveFile):
     program: str
     libraries: ArchiveFile | None = None
     glibc: str | None = None
-
-
-def _number(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split("."))
 
 
 @cache
@@ -117,7 +113,7 @@ def requirements(engine: str, version: str) -> Requirements | None:
     return Requirements(
         name=name,
         text=text,
-        sha256=hashlib.sha256(text.encode()).hexdigest(),
+        sha256=sha256(text),
         download=max(machine["download"] for machine in machines),
         installed=max(machine["installed"] for machine in machines),
         pythons=tuple(sizes["pythons"]),
@@ -128,7 +124,7 @@ def requirements(engine: str, version: str) -> Requirements | None:
 def locked_versions(engine: str) -> tuple[str, ...]:
     """Versions of an engine whose requirements this release has, oldest first."""
     names = (name.rpartition("-") for name in _sizes())
-    return tuple(sorted((version for owner, _, version in names if owner == engine), key=_number))
+    return tuple(sorted((version for owner, _, version in names if owner == engine), key=Version))
 
 
 def python_of(os_id: str, os_version: str) -> tuple[str, str] | None:
@@ -172,7 +168,7 @@ def system_packages(os_id: str, os_version: str) -> tuple[str, ...]:
     return ("python3", "python3-venv", "python3-dev", "gcc", "libc6-dev", "libnuma1")
 
 
-def archive(engine: str, version: str, machine: str) -> Archive | None:
+def archive(engine: str, version: str, machine: str) -> BinaryRelease | None:
     """The binary release of an engine's version, or ``None``: its checksum is not known here.
 
     Args:
@@ -181,7 +177,7 @@ def archive(engine: str, version: str, machine: str) -> Archive | None:
     for entry in _archives():
         if (entry["engine"], entry["version"], entry["machine"]) == (engine, version, machine):
             rest = {key: value for key, value in entry.items() if key not in {"engine", "version", "machine"}}
-            return Archive(**rest)
+            return BinaryRelease(**rest)
     return None
 
 

@@ -41,11 +41,6 @@ def listed_name(name: str) -> str:
     return name if ":" in name else f"{name}:latest"
 
 
-def host_cache(service: Service, places: Places) -> str:
-    """The engine's own folder as the host sees it."""
-    return f"/var/cache/hermeion/{service.name}/{service.build}" if service.image else places.cache
-
-
 def _blob(content: str) -> str:
     return hashlib.sha256(content.encode()).hexdigest()
 
@@ -81,6 +76,8 @@ def store_program(service: Service, places: Places) -> str:
     if service.image:
         inside = places.local if service.path else places.hub
         weights = (service.path or f"{service.cache}/hub") + seen.removeprefix(inside)
+    # For root on the host that is where the container's own folder lies; else what the process itself sees.
+    cache = service.compile_cache if service.image else places.cache
     texts = _texts(service)
     config, parameters = (_layer(kind, content) for kind, content in texts.items())
     manifest = json.dumps(
@@ -101,7 +98,7 @@ def store_program(service: Service, places: Places) -> str:
     return f"""# Lays out what Ollama reads of {service.name}: a link to the weights, and a manifest for each name.
 set -eu
 umask 022
-cache={shlex.quote(host_cache(service, places))} weights={shlex.quote(weights)} seen={shlex.quote(seen)}
+cache={shlex.quote(cache)} weights={shlex.quote(weights)} seen={shlex.quote(seen)}
 [ -f "$weights" ] || {{ echo "there is no file $weights" >&2; exit 1; }}
 file=$(readlink -f "$weights")
 digest=${{file##*/}}

@@ -19,8 +19,7 @@ from hermeion.scripts.apt import ca_files
 from hermeion.scripts.packages import install
 from hermeion.scripts.tools import environment, tools_script
 
-ENGINES = "/opt/hermeion/engines"
-DOWNLOADS = f"{ENGINES}/.downloads"
+DOWNLOADS = "/opt/hermeion/engines/.downloads"
 """On the filesystem of the engines, so that uv links what it has unpacked; gone after a good end, kept after a bad one."""
 
 

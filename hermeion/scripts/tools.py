@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Mapping
 from importlib.resources import files
 
+from hermeion.hashes import sha256
 from hermeion.inventory import HostSpec
 from hermeion.jobs import HostFile, write_files
 from hermeion.probe import Probe
@@ -13,7 +14,6 @@ from hermeion.runtime import CA_PATH
 from hermeion.scripts.apt import ca_files
 from hermeion.scripts.packages import install
 from hermeion.scripts.repositories import is_rpm
-from hermeion.stages import sha256
 
 FOLDER = "/opt/hermeion/puller"
 

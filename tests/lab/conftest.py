@@ -96,13 +96,16 @@ class Lab:
             assert time.monotonic() < deadline, f"{name}: {command} prints {printed!r} after {seconds} s"
             time.sleep(1)
 
+    def booted(self, name: str) -> str:
+        """When a host booted; empty while it does not answer."""
+        return self.ssh(name, "cut -d' ' -f22 /proc/1/stat", check=False).strip()
+
     def reboot(self, name: str) -> None:
         """Reboot a host, and wait until it is up again."""
-        booted = "cut -d' ' -f22 /proc/1/stat"
-        before = self.ssh(name, booted).strip()
+        before = self.booted(name)
         self.ssh(name, "systemctl reboot", check=False)
         deadline = time.monotonic() + 60
-        while self.ssh(name, booted, check=False).strip() in {before, ""}:
+        while self.booted(name) in {before, ""}:
             assert time.monotonic() < deadline, f"{name} does not come back"
             time.sleep(1)
 

@@ -57,23 +57,6 @@ apt-get -q update
 """Somebody installs Debian's open module, which fails; the components that it came from are taken away again."""
 
 
-def start_time(lab: Lab, name: str) -> str:
-    """When the host booted; empty while it does not answer."""
-    return lab.ssh(name, "cut -d' ' -f22 /proc/1/stat", check=False).strip()
-
-
-def reboot(lab: Lab, name: str) -> None:
-    """Reboot a host and wait until it is up."""
-    before = start_time(lab, name)
-    lab.ssh(name, "systemctl reboot", check=False)
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        if start_time(lab, name) not in {"", before}:
-            return
-        time.sleep(0.5)
-    pytest.fail(f"{name} does not come back from its reboot")
-
-
 def signed_kernel() -> str:
     """The newest 6.8 kernel for which Ubuntu's archive not only names a signed module but has it."""
     packed = httpx.get(f"{UBUNTU}/dists/noble-updates/restricted/binary-amd64/Packages.xz", timeout=60)
@@ -94,7 +77,7 @@ def prepare(lab: Lab, name: str) -> None:
         lab.ssh(name, "; ".join(["mkdir -p /etc/hermeion-lab", *rows]))
     else:
         lab.ssh(name, DEBIAN)
-    reboot(lab, name)
+    lab.reboot(name)
     if name == "debian":
         lab.ssh(
             name, f"cat > /root/open.sh <<'END'\n{OPEN}\nEND\nsystemd-run --quiet --unit=site-open sh /root/open.sh"
@@ -161,12 +144,12 @@ def check_answers(lab: Lab, name: str, version: str, flavour: str) -> None:
 
 def check_nothing_to_do(lab: Lab, folder: Path, name: str, version: str, **driver: Any) -> None:
     """Another run leaves the driver alone, says so, and starts nothing."""
-    before = start_time(lab, name)
+    before = lab.booted(name)
     run = apply(lab, folder, name, **driver)
     assert run.code == 0, run.text
     assert f"nothing to do: driver {version} answers and is new enough" in run.text
     assert "Starting operation" not in run.text
-    assert before == start_time(lab, name)
+    assert before == lab.booted(name)
 
 
 def test_debian_has_nothing_for_blackwell(real: Lab, tmp_path: Path) -> None:

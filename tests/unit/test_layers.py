@@ -96,6 +96,7 @@ BANS = (
 RANKS: dict[str, float] = {
     "hermeion": 0,
     "hermeion.errors": 0,
+    "hermeion.hashes": 0,
     "hermeion.units": 0,
     "hermeion.records": 0,
     "hermeion.resources": 0,

@@ -12,11 +12,10 @@ from typing import Any
 import pytest
 
 from hermeion.engines import ollama
-from hermeion.engines.ollama_store import host_cache, listed_name, model_path
-from hermeion.engines.places import places_of
+from hermeion.engines.ollama_store import listed_name, model_path
 from hermeion.planner import make_plan
 from hermeion.plans import Service
-from hermeion.render import compile_cache
+from hermeion.render import mounts_of
 from hermeion.sources import HubFile, Sources, settle
 from tests.unit.builders import DIGEST, L40S, NAME, REVISION, make_probe, make_spec
 
@@ -51,13 +50,13 @@ def run(service: Service, host: Path) -> subprocess.CompletedProcess[str]:
     program = ollama.files(service)["prepare.sh"]
     for folder in ("/srv/models", "/var/cache"):
         program = program.replace(folder, f"{host}{folder}")
-    (host / host_cache(service, places_of(service, ollama.PORT))[1:]).mkdir(parents=True, exist_ok=True)
+    (host / service.compile_cache[1:]).mkdir(parents=True, exist_ok=True)
     return subprocess.run(["sh"], input=program, capture_output=True, text=True, check=False)
 
 
 def store_of(service: Service, host: Path) -> Path:
     """``OLLAMA_MODELS`` as the host sees it."""
-    return host / host_cache(service, places_of(service, ollama.PORT))[1:] / "models"
+    return host / service.compile_cache[1:] / "models"
 
 
 def read_store(store: Path) -> dict[str, dict[str, Any]]:
@@ -253,7 +252,9 @@ def test_folder_is_the_one_that_is_mounted() -> None:
     """The program writes into the folder that the container has as its own."""
     service = service_of()
 
-    assert compile_cache(service) == host_cache(service, places_of(service, ollama.PORT))
+    (writable,) = (mount.source for mount in mounts_of(service) if not mount.read_only)
+    assert service.compile_cache == writable
+    assert f"cache={writable} " in ollama.files(service)["prepare.sh"]
 
 
 def test_not_before_the_weights_are_known() -> None:
