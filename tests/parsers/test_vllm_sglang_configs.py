@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -18,7 +19,7 @@ from hermeion.errors import InventoryError, PlacementError
 from hermeion.inventory import ServiceSpec
 from hermeion.planner import make_plan
 from tests.parsers.real import LAB_VLLM, SGLANG, Parser, fetched, lab_site, python_311
-from tests.unit.builders import H100, NAME, final_service, make_probe, make_spec, settled
+from tests.unit.builders import H100, NAME, ROOT, final_service, make_probe, make_spec, settled
 from tests.unit.test_golden_plans import CASES, Case
 
 NEWEST_VLLM = "0.33.0"
@@ -68,6 +69,21 @@ def rendered(case: Case, engine: str, version: str) -> list[str]:
     except (PlacementError, InventoryError):
         return []
     return [ENGINES[engine].files(service)["engine.yaml"] + KEYS[engine] for service in plan.services]
+
+
+def golden_releases() -> list[tuple[str, str, str, str]]:
+    """Name, engine, version and configuration of every golden release that has a configuration file."""
+    found = []
+    for path in sorted((ROOT / "tests" / "golden").glob("*/engine.yaml")):
+        plan = json.loads(path.with_name("plan.json").read_text())
+        found.append((path.parent.name, plan["engine"], plan["engine_version"], path.read_text()))
+    return found
+
+
+@pytest.mark.parametrize(("name", "engine", "version", "text"), golden_releases(), ids=lambda value: str(value)[:20])
+def test_golden_releases_are_accepted(name: str, engine: str, version: str, text: str) -> None:
+    """The very file of each golden release, with the keys that the host adds, is what the engine's parser takes."""
+    assert (name, "") == (name, ask(engine, version, text + KEYS[engine])[0] or "")
 
 
 @pytest.mark.parametrize(("engine", "version"), [("vllm", LAB_VLLM), ("vllm", NEWEST_VLLM), ("sglang", SGLANG)])

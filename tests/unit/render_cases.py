@@ -60,11 +60,9 @@ HOSTILE_ENVIRONMENT = {"HOSTILE": HOSTILE, "NO": "yes", "null": "", "keys": "a",
 
 
 def hostile_options() -> Plan:
-    """Options and an environment that every language on the way gives another meaning to; no engine would take them."""
-    plan = release({"model": "hermes-4-14b", "environment": HOSTILE_ENVIRONMENT}, (RTX_4090, RTX_4090))
-    hostile = {"served": HOSTILE, "$key: %n": "yes", "null": "null"}
-    services = tuple(s.model_copy(update={"config": {**s.config, **hostile}}) for s in plan.services)
-    return plan.model_copy(update={"services": services})
+    """An option and an environment that every language on the way gives another meaning to."""
+    wanted = {"model": "hermes-4-14b", "environment": HOSTILE_ENVIRONMENT, "extra_args": {"response-role": HOSTILE}}
+    return release(wanted, (RTX_4090, RTX_4090))
 
 
 def old_docker() -> Plan:
