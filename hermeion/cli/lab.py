@@ -5,7 +5,8 @@ from __future__ import annotations
 import json as json_module  # options are named json
 import os
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -13,10 +14,11 @@ from rich.console import Console
 from rich.table import Table
 
 from hermeion.errors import LabError
-from hermeion.lab import fleet, teardown
+from hermeion.lab import fleet, publish, teardown
 from hermeion.lab.hosts import LabHost, host_in_state, make_host, parse_host
 from hermeion.lab.labfile import LabFile, read_lab_file
 from hermeion.lab.progress import Report
+from hermeion.lab.shares import parse_shared, read_share
 from hermeion.lab.states import DEFAULT_SUITE, gpus_of, parse_states, read_states, suite_of
 
 app = typer.Typer(
@@ -55,6 +57,15 @@ def up(
             autocompletion=complete_state,
         ),
     ] = None,
+    shared: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--shared",
+            metavar="PATH=HOST,HOST[:TYPE]",
+            help="A folder that these hosts share, e.g. /srv/models=gpu-1,gpu-2; with :nfs4, findmnt in them calls it "
+            "that. Kept, with the hosts, by an up that names neither.",
+        ),
+    ] = None,
     engine: Annotated[
         bool,
         typer.Option(
@@ -82,9 +93,13 @@ def up(
         message = "--native serves an engine's packages, and --no-engine leaves the engines out: use one of them."
         raise LabError(message)
     wanted = [parse_host(text) for text in host or ()] + [host_in_state(text) for text in state or ()]
-    lab = fleet.raise_lab(name, wanted or _hosts_of(name), Report(), engine_too=engine, native_too=native)
+    wanted = wanted or _hosts_of(name)
+    if shared:
+        places = parse_shared(shared, [one.name for one in wanted])
+        wanted = [replace(one, shared=places[one.name]) for one in wanted]
+    lab = fleet.raise_lab(name, wanted, Report(), engine_too=engine, native_too=native)
     _print_table(lab, {entry.name: "running" for entry in lab.hosts})
-    option = "" if name == "lab" else f" --name {name}"
+    option = _option(name)
     prefix = "" if name == "lab" else f"HERMEION_LAB={name} "
     typer.echo(f"Next:  {prefix}pyinfra inventories/lab.py deploys/hermes.py")
     typer.echo(f"       hermeion lab ssh {lab.hosts[0].name}{option}")
@@ -175,6 +190,72 @@ def _change(name: str, host: str, verb: Literal["enter", "leave"], state: str) -
 
 
 @app.command()
+def cut(host: HostName, name: Name = "lab") -> None:
+    """Take a host off the network, as if its cable were pulled; join, up or a reboot puts it back.
+
+    Example: `hermeion lab cut gpu-2`
+    """
+    fleet.cut_host(read_lab_file(name), host)
+    typer.echo(f"{host} is off the network. Put it back: hermeion lab join {host}{_option(name)}")
+
+
+@app.command()
+def join(host: HostName, name: Name = "lab") -> None:
+    """Put a host that was cut off back on the network, with the address that it had.
+
+    Example: `hermeion lab join gpu-2`
+    """
+    fleet.join_host(read_lab_file(name), host)
+    typer.echo(f"{host} is on the network")
+
+
+@app.command("publish")
+def publish_folder(
+    repo: Annotated[str, typer.Argument(metavar="REPO", help="ORG/NAME on the lab's Hub, or s3://BUCKET.")],
+    folder: Annotated[Path, typer.Argument(help="A folder of this machine; its files are linked, or copied.")],
+    name: Name = "lab",
+    main: Annotated[
+        bool,
+        typer.Option("--main", help="Let the branch main stand at it, also if the repository has revisions already."),
+    ] = False,
+    xet: Annotated[
+        Path | None,
+        typer.Option(
+            "--xet", help='JSON: {"cas": URL, "hashes": {PATH: XET HASH}}: files that are in a Xet storage too.'
+        ),
+    ] = None,
+) -> None:
+    """Serve a folder as a revision of a repository, or as a bucket; prints its entry for hermes_catalog.
+
+    The revision is made from the content. Do not change the files in place afterwards: they may be hard links.
+
+    Example: `hermeion lab publish hermeion-lab/big ./shards`
+    """
+    if repo.startswith("s3://"):
+        publish.publish_bucket(name, repo, folder, Report())
+        typer.echo(f"served: {repo}")
+        return
+    storage = json_module.loads(xet.read_text(encoding="utf-8")) if xet else None
+    entry = publish.publish_model(name, repo, folder, Report(), main=main, xet=storage)
+    typer.echo(entry.model_dump_json(exclude_none=True))
+
+
+@app.command()
+def unpublish(
+    repo: Annotated[
+        str, typer.Argument(metavar="REPO", help="ORG/NAME with all its published revisions, or s3://BUCKET.")
+    ],
+    name: Name = "lab",
+) -> None:
+    """Serve no longer what publish served.
+
+    Example: `hermeion lab unpublish hermeion-lab/big`
+    """
+    if not publish.unpublish(name, repo):
+        typer.echo(f"nothing named {repo} is published: nothing to do")
+
+
+@app.command()
 def down(
     name: Name = "lab",
     everything: Annotated[
@@ -189,13 +270,23 @@ def down(
         typer.echo(f"no lab named {name!r} is up: nothing to do")
 
 
+def _option(name: str) -> str:
+    return "" if name == "lab" else f" --name {name}"
+
+
 def _hosts_of(name: str) -> list[LabHost]:
     try:
         entries = read_lab_file(name).hosts
     except LabError:  # no such lab yet
         return [parse_host(text) for text in fleet.DEFAULT_HOSTS]
     # A change that was cut off reads "entering driver": such a host is made anew, in that state.
-    return [make_host(entry.name, entry.gpus, entry.suite, parse_states(entry.state.split()[-1])) for entry in entries]
+    return [
+        replace(
+            make_host(entry.name, entry.gpus, entry.suite, parse_states(entry.state.split()[-1])),
+            shared=tuple(read_share(text) for text in entry.shared),
+        )
+        for entry in entries
+    ]
 
 
 def _print_table(lab: LabFile, states: dict[str, str]) -> None:

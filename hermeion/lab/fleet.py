@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import difflib
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from hermeion.errors import LabError
 
-from . import apt, hosts, mirrors, standing
+from . import apt, cables, hosts, mirrors, served, standing, wheels
 from .daemon import LABEL, connect, find_containers
 from .images.build import ensure_image
 from .keys import ensure_certificates, ensure_ssh_key
 from .labfile import HostEntry, LabFile, read_lab_file, write_lab_file
 from .network import ensure_network
-from .paths import StatePaths, write_atomically, write_json
+from .paths import StatePaths, write_atomically
 from .progress import Report
 from .states import find_state, parse_states, suite_of
 from .states.entering import Mirror, enter_state, leave_state, read_current
 from .states.kept import Maker
 from .supplies import ensure_supplies
 from .wheelhouse import ensure_libraries
+
+if TYPE_CHECKING:
+    from docker.models.containers import Container
 
 DEFAULT_HOSTS = ("gpu-1=1xL40S", "gpu-2=none")
 
@@ -54,9 +56,10 @@ def raise_lab(
     repository = apt.ensure_repository(client, services_image, report)
     write_atomically(state.apt_key, (repository / "key.asc").read_bytes())
     known = find_finished(name)
-    _serve_repository(repository, state)
+    served.serve_apt(state, repository)
     address = mirrors.ensure_services(client, name, subnet, services_image, state, report)
     described = mirrors.describe_mirrors(address, state)
+    store = mirrors.describe_s3(address, served.ensure_keys(state))
     mirror = mirror_of(described)
     maker = Maker(client, name, subnet, repository.name, mirror, state, report)
     images = standing.ensure_images(wanted, suites, maker)
@@ -73,6 +76,7 @@ def raise_lab(
         archives=known.archives if known else {},
         requirements=known.requirements if known else {},
         environment=known.environment if known else {},
+        s3=store,
     )
     write_lab_file(lab, state)  # the hosts can be used from here on, while the slow parts are made
 
@@ -82,6 +86,7 @@ def raise_lab(
         lab = lab.model_copy(update={"hosts": standing.describe_hosts(fleet)})
         write_lab_file(lab, state)
     if not engine_too:
+        served.serve_wheels(state, [folder for folder in [wheels.ensure_wheels(report)] if folder])
         return lab
     native = native_too or bool(lab.requirements)
     supplies = ensure_supplies(client, repository, address, state, report, native=native)
@@ -90,16 +95,6 @@ def raise_lab(
     lab = lab.model_copy(update=supplies)
     write_lab_file(lab, state)
     return lab
-
-
-def _serve_repository(repository: Path, state: StatePaths) -> None:
-    """Serve this repository from now on, beside everything else that is served already."""
-    file = state.serving / "served.json"
-    before = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    mirrors.write_served(state, apt=repository)
-    if before:
-        now = json.loads(file.read_text(encoding="utf-8"))
-        write_json(file, before | {"apt": now["apt"]})
 
 
 def mirror_of(described: Mapping[str, Any]) -> Mirror:
@@ -121,11 +116,7 @@ def change_state(lab: LabFile, host: str, verb: Literal["enter", "leave"], state
         message = f"{state} exists on {needed} only; {host} has {entry.suite}. Try: hermeion lab up --state {state}"
         raise LabError(message)
     paths = StatePaths.of(lab.name)
-    found = [c for c in find_containers(connect(), lab.name, "host") if c.labels[f"{LABEL}.host"] == host]
-    if not found or found[0].status != "running":
-        message = f"{host} is not running: hermeion lab up --name {lab.name} starts it."
-        raise LabError(message)
-    container = found[0]
+    container = _running(lab, host)
     change, said = (enter_state, "entering") if verb == "enter" else (leave_state, "leaving")
     try:
         current = parse_states(read_current(container))
@@ -136,6 +127,33 @@ def change_state(lab: LabFile, host: str, verb: Literal["enter", "leave"], state
         lab = lab.model_copy(update={"hosts": [now if one.name == host else one for one in lab.hosts]})
         write_lab_file(lab, paths)
     return lab
+
+
+def _running(lab: LabFile, host: str) -> Container:
+    find_host(lab, host)
+    found = [c for c in find_containers(connect(), lab.name, "host") if c.labels[f"{LABEL}.host"] == host]
+    if not found or found[0].status != "running":
+        message = f"{host} is not running: hermeion lab up --name {lab.name} starts it."
+        raise LabError(message)
+    return found[0]
+
+
+def cut_host(lab: LabFile, host: str) -> None:
+    """Take a host off the network, as if its cable were pulled; it keeps running, and its address stays its own.
+
+    Raises:
+        LabError: The lab has no such host, or it is down.
+    """
+    cables.cut(_running(lab, host))
+
+
+def join_host(lab: LabFile, host: str) -> None:
+    """Put a host that was cut off back, with the address that it had.
+
+    Raises:
+        LabError: The lab has no such host, or it is down.
+    """
+    cables.join(_running(lab, host))
 
 
 def find_finished(name: str) -> LabFile | None:

@@ -20,6 +20,7 @@ from .gpus.sets import GpuSet, parse_gpu_set
 from .images.bases import SUITES
 from .keys import ensure_ssh_key
 from .paths import StatePaths, check_name
+from .shares import Share, binds, disguise
 from .states import DEFAULT_SUITE, format_states, gpus_of, parse_states, suite_of
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ _CAPABILITIES = [
     "SYS_ADMIN", "NET_ADMIN", "SYS_PTRACE", "DAC_READ_SEARCH", "SYS_NICE", "AUDIT_CONTROL", "MAC_ADMIN",
     "SYSLOG", "NET_RAW", "MKNOD", "SYS_BOOT", "SYS_TIME",
 ]  # fmt: skip
+
+SHARED_LABEL = f"{LABEL}.shared"
 
 _UDEV = (
     "systemd-udev-trigger.service", "systemd-udevd.service",
@@ -49,6 +52,7 @@ class LabHost:
     suite: str = DEFAULT_SUITE
     states: tuple[str, ...] = ()
     """What it is in once it stands, in the order of entering; none: bare."""
+    shared: tuple[Share, ...] = ()
 
 
 def parse_host(text: str) -> LabHost:
@@ -127,6 +131,7 @@ def host_labels(lab: str, host: LabHost, image: str, state: StatePaths) -> dict[
         f"{LABEL}.gpus": host.gpus.text,
         f"{LABEL}.suite": host.suite,
         f"{LABEL}.image": image,
+        SHARED_LABEL: ",".join(share.text for share in host.shared),
         f"{LABEL}.key": hashlib.sha256(key).hexdigest()[:16],  # the state, and the key with it, may have been lost
     }
 
@@ -149,6 +154,7 @@ def _create(
             str(state.host(host.name) / "pci"): {"bind": "/sys/bus/pci/devices", "mode": "ro"},
             # overlay on overlay is refused, so the nested Docker gets a real file system
             resource_name(lab, f"{host.name}-docker"): {"bind": "/var/lib/docker", "mode": "rw"},
+            **binds(lab, host.shared),
         },
         network_mode=resource_name(lab, "net"),
     )
@@ -176,14 +182,18 @@ def _identity(lab: str, host: LabHost, state: StatePaths) -> dict[str, tuple[byt
     # forty booting hosts works at forty times forty times the devices; and none of them is the lab's.
     masked = {f"etc/systemd/system/{unit}": (b"", 0o644) for unit in _UDEV}
     machine = hashlib.sha256(f"{lab}/{host.name}".encode()).hexdigest()[:32]
-    return masked | {
-        "etc/machine-id": (machine.encode() + b"\n", 0o444),
-        "etc/ssh/ssh_host_ed25519_key": (key.read_bytes(), 0o600),
-        "etc/ssh/ssh_host_ed25519_key.pub": (key.with_suffix(".pub").read_bytes(), 0o644),
-        "root/.ssh/authorized_keys": (public, 0o600),
-        # sshd reads this as admin: owned by root it must be world-readable, which a public key may be.
-        "home/admin/.ssh/authorized_keys": (public, 0o644),
-    }
+    return (
+        masked
+        | dict(disguise(host.shared))
+        | {
+            "etc/machine-id": (machine.encode() + b"\n", 0o444),
+            "etc/ssh/ssh_host_ed25519_key": (key.read_bytes(), 0o600),
+            "etc/ssh/ssh_host_ed25519_key.pub": (key.with_suffix(".pub").read_bytes(), 0o644),
+            "root/.ssh/authorized_keys": (public, 0o600),
+            # sshd reads this as admin: owned by root it must be world-readable, which a public key may be.
+            "home/admin/.ssh/authorized_keys": (public, 0o644),
+        }
+    )
 
 
 def wait_for_boot(container: Container, seconds: float = BOOT_SECONDS) -> str:

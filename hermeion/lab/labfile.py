@@ -17,7 +17,7 @@ class _Record(BaseModel):
 
 
 class HostEntry(_Record):
-    """A host and where sshd listens. ``suite`` and ``state`` have defaults: files of older labs lack them."""
+    """A host and where sshd listens. What has a default, files of older labs lack."""
 
     name: str
     address: str
@@ -26,6 +26,8 @@ class HostEntry(_Record):
     suite: str = DEFAULT_SUITE
     state: str = "bare"
     """What the host was put into, ``driver+docker-stopped`` for several; or what was begun and not finished."""
+    shared: list[str] = []
+    """Folders that it shares with other hosts: ``/srv/models``, or ``/srv/models:nfs4`` if it says so of it."""
 
 
 class ModelEntry(_Record):
@@ -43,6 +45,15 @@ class ArchiveEntry(_Record):
 
     url: str
     sha256: str
+
+
+class S3Entry(_Record):
+    """The lab's store of buckets: what an inventory and the environment say of one, and what curl and rclone need."""
+
+    endpoint: str
+    region: str
+    access_key: str
+    secret_key: str
 
 
 class LabFile(_Record):
@@ -63,6 +74,7 @@ class LabFile(_Record):
     """Files on this machine that list wheels with hashes, by engine; with ``--native`` only."""
     environment: dict[str, dict[str, str]] = {}
     """What a native service needs on a machine without GPU, by engine; with ``--native`` only."""
+    s3: S3Entry | None = None
 
 
 def write_lab_file(lab: LabFile, state: StatePaths) -> None:

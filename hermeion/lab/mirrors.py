@@ -5,7 +5,6 @@ from __future__ import annotations
 import ipaddress
 import ssl
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +15,11 @@ from hermeion.errors import LabError
 
 from .cache import hash_folder, hash_of
 from .daemon import LABEL, find_containers, labels, resource_name, tail_of_log
+from .labfile import S3Entry
 from .network import SERVICES_HOST
-from .paths import StatePaths, cache_root, write_json
+from .paths import StatePaths, cache_root
 from .progress import Report
+from .served import CACHE_INSIDE, SERVING_INSIDE
 
 if TYPE_CHECKING:
     import docker
@@ -26,9 +27,9 @@ if TYPE_CHECKING:
 
 REGISTRY_PORT = 5000
 HUB_PORT = 8443
+_REGION = "us-east-1"  # what S3-compatible stores say that have none
 _CODE = Path(__file__).parent / "services"
 _START_SECONDS = 30.0
-_CACHE_INSIDE = Path("/cache")
 
 
 def address_of(subnet: ipaddress.IPv4Network) -> str:
@@ -63,40 +64,14 @@ def describe_mirrors(address: str, state: StatePaths) -> dict[str, Any]:
     }
 
 
+def describe_s3(address: str, keys: tuple[str, str]) -> S3Entry:
+    """The lab's store of buckets, and who may read it."""
+    return S3Entry(endpoint=f"{hub_of(address)}/s3", region=_REGION, access_key=keys[0], secret_key=keys[1])
+
+
 def files_of(address: str) -> str:
     """Where plain files are served; a file's name follows."""
     return f"{hub_of(address)}/files/"
-
-
-def write_served(
-    state: StatePaths,
-    *,
-    apt: Path,
-    index: Sequence[Path] = (),
-    files: Path | None = None,
-    models: Sequence[tuple[str, str, Path]] = (),
-) -> None:
-    """Say what is served from now on, each folder in the cache.
-
-    Args:
-        index: Folders of wheels; a wheel that is in several is the first one's.
-        models: Repository, revision and folder.
-    """
-    write_json(
-        state.serving / "served.json",
-        {
-            "apt": _inside(apt),
-            "index": [_inside(folder) for folder in index],
-            "files": _inside(files) if files else None,
-            "models": [
-                {"repo": repo, "revision": revision, "path": _inside(folder)} for repo, revision, folder in models
-            ],
-        },
-    )
-
-
-def _inside(path: Path) -> str:
-    return str(_CACHE_INSIDE / path.relative_to(cache_root()))
 
 
 def ensure_services(
@@ -131,9 +106,9 @@ def _create(
         binds={
             str(_CODE): {"bind": "/lab/code/services", "mode": "ro"},
             str(state.tls): {"bind": "/lab/tls", "mode": "ro"},
-            str(state.serving): {"bind": "/lab/serving", "mode": "ro"},
-            str(cache_root()): {"bind": str(_CACHE_INSIDE), "mode": "ro"},
-            str(cache_root() / "registry"): {"bind": f"{_CACHE_INSIDE}/registry", "mode": "rw"},
+            str(state.serving): {"bind": str(SERVING_INSIDE), "mode": "ro"},
+            str(cache_root()): {"bind": str(CACHE_INSIDE), "mode": "ro"},
+            str(cache_root() / "registry"): {"bind": f"{CACHE_INSIDE}/registry", "mode": "rw"},
         },
         network_mode=resource_name(lab, "net"),
         restart_policy={"Name": "unless-stopped"},

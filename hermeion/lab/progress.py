@@ -50,7 +50,8 @@ class Meter:
         if now - self._last >= _LINE_EVERY:
             self._last = now
             # Tar headers come on top of the files that were counted.
-            text = format_progress(min(self._done, self._total or self._done), self._total, now - self._start)
+            done = min(self._done, self._total or self._done)
+            text = format_progress(done, self._total, done / (now - self._start))
             self._report.line(f"  {self._label}: {text}")
 
     def close(self) -> None:

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 from hermeion.errors import LabError
 
-from . import hosts
+from . import cables, hosts
 from .daemon import LABEL, find_containers, resource_name
 from .labfile import HostEntry
 from .network import FIRST_HOST
 from .paths import StatePaths, write_atomically
 from .progress import Report
+from .shares import ensure_volumes
 from .states import contained_in, format_states, parse_states
 from .states.entering import Mirror, enter_state, read_current
 from .states.kept import Kept, Maker, keep_images, kept_of
@@ -109,6 +110,8 @@ def ensure_hosts(
         for host in wanted
     }
 
+    ensure_volumes(client, lab, [share for host in wanted for share in host.shared])
+
     def stand(host: hosts.LabHost) -> Standing:
         container = kept.get(host.name)
         if container is None:
@@ -119,6 +122,7 @@ def ensure_hosts(
             container.start()
         if hosts.wait_for_boot(container) == "degraded":
             report.line(f"  {container.name}: failed units: {hosts.failed_units(container)}")
+        cables.join(container)  # of a test that cut it off
         return Standing(host, container, places[host.name])
 
     with report.stage(f"booting {', '.join(host.name for host in wanted)}"):
@@ -160,6 +164,7 @@ def describe_hosts(standing: Sequence[Standing]) -> list[HostEntry]:
             gpus=one.host.gpus.text,
             suite=one.host.suite,
             state=read_current(one.container),
+            shared=[share.text for share in one.host.shared],
         )
 
     return _in_parallel(describe, standing)
@@ -194,7 +199,9 @@ def _keep(
     kept: dict[str, Container] = {}
     for container in find_containers(client, lab, "host"):
         name = str(container.labels[f"{LABEL}.host"])
-        same = name in marks and marks[name].items() <= container.labels.items()
+        # A host that was made before hosts could share folders shares none.
+        said = {hosts.SHARED_LABEL: ""} | container.labels
+        same = name in marks and marks[name].items() <= said.items()
         if same and read_current(container) == states[name]:
             kept[name] = container
         else:

@@ -12,6 +12,7 @@ from .images.build import ensure_image
 from .labfile import ArchiveEntry
 from .paths import StatePaths
 from .progress import Report
+from .served import serve_supplies
 
 if TYPE_CHECKING:
     import docker
@@ -51,10 +52,10 @@ def ensure_supplies(
         environment = {"vllm": engine.CPU_ENVIRONMENT}
 
     models = [tiny.describe_model(model_folder), tiny_gguf.describe_gguf(gguf_folder)]
-    served = [
+    models_served = [
         (model.repo, model.revision, folder) for model, folder in zip(models, (model_folder, gguf_folder), strict=True)
     ]
-    mirrors.write_served(state, apt=apt, index=index, files=made[1].parent if made else None, models=served)
+    serve_supplies(state, apt=apt, index=index, files=made[1].parent if made else None, models=models_served)
     return {
         "images": images,
         "models": models,

@@ -11,7 +11,7 @@ from hermeion.errors import LabError
 from hermeion.lab import cache
 from hermeion.lab.fleet import ssh_command
 from hermeion.lab.labfile import ArchiveEntry, HostEntry, LabFile, ModelEntry, read_lab_file, write_lab_file
-from hermeion.lab.mirrors import describe_mirrors, files_of
+from hermeion.lab.mirrors import describe_mirrors, describe_s3, files_of
 from hermeion.lab.network import candidate_subnets, read_routes
 from hermeion.lab.paths import StatePaths, cache_root
 
@@ -38,6 +38,7 @@ def a_lab() -> LabFile:
             ModelEntry(name="tiny-llama-gguf", repo="hermeion-lab/tiny-llama-GGUF", revision="c" * 40, file="t.gguf"),
         ],
         archives={"llamacpp": ArchiveEntry(url=f"{files_of('10.1.2.2')}l.tar.gz", sha256="d" * 64)},
+        s3=describe_s3("10.1.2.2", ("AKIAX", "secret")),
     )
 
 
@@ -45,7 +46,7 @@ def test_lab_json_has_the_agreed_keys() -> None:
     state = StatePaths.of("lab")
     write_lab_file(a_lab(), state)
     value = json.loads(state.lab_file.read_text())
-    built = ["images", "models", "archives", "requirements", "environment"]
+    built = ["images", "models", "archives", "requirements", "environment", "s3"]
     assert list(value) == ["name", "user", "key", "known_hosts", "hosts", "mirrors", *built]
     assert value["models"] == [
         {"name": "tiny-llama", "repo": "hermeion-lab/tiny-llama", "revision": "b" * 40},
@@ -59,6 +60,12 @@ def test_lab_json_has_the_agreed_keys() -> None:
         "apt": {"nvidia": {"url": "https://10.1.2.2:8443/apt/", "key": str(state.apt_key)}},
         "ca": str(state.ca),
     }
+    assert value["s3"] == {
+        "endpoint": "https://10.1.2.2:8443/s3",
+        "region": "us-east-1",
+        "access_key": "AKIAX",
+        "secret_key": "secret",
+    }
     assert read_lab_file("lab") == a_lab()
 
 
@@ -67,9 +74,10 @@ def test_a_lab_without_archives_can_be_read() -> None:
     state = StatePaths.of("lab")
     write_lab_file(a_lab(), state)
     value = json.loads(state.lab_file.read_text())
-    del value["archives"], value["requirements"], value["environment"]
+    del value["archives"], value["requirements"], value["environment"], value["s3"]
+    del value["hosts"][0]["shared"]
     state.lab_file.write_text(json.dumps(value))
-    assert read_lab_file("lab") == a_lab().model_copy(update={"archives": {}})
+    assert read_lab_file("lab") == a_lab().model_copy(update={"archives": {}, "s3": None})
 
 
 def test_a_lab_that_is_not_up_says_how_to_raise_it() -> None:

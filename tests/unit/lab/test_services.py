@@ -1,57 +1,14 @@
-"""The Hub contract, the package index, the folders of files and the knobs, over loopback."""
+"""The Hub contract, the package index and the folders of files, over loopback."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 
-from hermeion.lab.services.server import LabServer, serve_in_thread
-
-REVISION = "1234567890" * 4
-REPO = "hermeion-lab/tiny"
-WEIGHTS = bytes(range(256)) * 1024
-CONFIG = b'{"a": 1}'
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[LabServer]:
-    for folder in ("model", "wheels", "more-wheels", "apt", "files", "serving"):
-        (tmp_path / folder).mkdir()
-    (tmp_path / "model" / "model.safetensors").write_bytes(WEIGHTS)
-    (tmp_path / "model" / "config.json").write_bytes(CONFIG)
-    (tmp_path / "wheels" / "Some_Thing-1.0-py3-none-any.whl").write_bytes(b"wheel")
-    (tmp_path / "more-wheels" / "Some_Thing-1.0-py3-none-any.whl").write_bytes(b"another of that name")
-    (tmp_path / "more-wheels" / "some_thing-2.0+cpu-py3-none-any.whl").write_bytes(b"newer")
-    (tmp_path / "files" / "l.tar.gz").write_bytes(b"archive")
-    (tmp_path / "apt" / "Packages").write_bytes(b"Package: x\n")
-    (tmp_path / "secret").write_bytes(b"not served")
-    served = {
-        "models": [{"repo": REPO, "revision": REVISION, "path": str(tmp_path / "model")}],
-        "index": [str(tmp_path / "wheels"), str(tmp_path / "more-wheels")],
-        "files": str(tmp_path / "files"),
-        "apt": str(tmp_path / "apt"),
-    }
-    (tmp_path / "serving" / "served.json").write_text(json.dumps(served))
-    running = serve_in_thread(tmp_path / "serving")
-    yield running
-    running.shutdown()
-    running.server_close()
-
-
-@pytest.fixture
-def client(server: LabServer) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=f"http://127.0.0.1:{server.server_address[1]}", trust_env=False) as client:
-        yield client
-
-
-def turn(client: httpx.Client, knobs: dict[str, Any]) -> None:
-    client.post("/_lab/knobs", json=knobs).raise_for_status()
+from tests.unit.lab.serving import CONFIG, REPO, REVISION, WEIGHTS
 
 
 def test_a_branch_resolves_to_a_commit(client: httpx.Client) -> None:
@@ -128,40 +85,6 @@ def test_files_and_nothing_beside_them(client: httpx.Client) -> None:
     assert client.get("/files/l.tar.gz", headers={"Range": "bytes=3-"}).content == b"hive"
     assert client.get("/files/").status_code == 404
     assert client.get("/files/%2e%2e/secret").status_code == 404
-
-
-def test_a_status_can_be_forced_a_number_of_times(client: httpx.Client) -> None:
-    turn(client, {"statuses": [{"path": "^/api/", "status": 429, "times": 1, "retry_after": 3}]})
-    first = client.get(f"/api/models/{REPO}/revision/main")
-    assert (first.status_code, first.headers["Retry-After"]) == (429, "3")
-    assert client.get(f"/api/models/{REPO}/revision/main").status_code == 200
-    turn(client, {"statuses": [{"path": "^/api/", "status": 403}]})
-    assert client.get(f"/api/models/{REPO}/revision/main").headers["X-Error-Code"] == "GatedRepo"
-    client.delete("/_lab/knobs")
-    assert client.get(f"/api/models/{REPO}/revision/main").status_code == 200
-
-
-def test_a_body_can_be_corrupt_or_cut(client: httpx.Client) -> None:
-    path = f"/{REPO}/resolve/{REVISION}/model.safetensors"
-    turn(client, {"bodies": [{"path": "safetensors", "corrupt": True}]})
-    spoiled = client.get(path).content
-    assert len(spoiled) == len(WEIGHTS)
-    assert spoiled != WEIGHTS
-    turn(client, {"bodies": [{"path": "safetensors", "drop_after": 100_000}]})
-    with pytest.raises(httpx.RemoteProtocolError):
-        client.get(path)
-
-
-def test_a_body_can_be_slow(client: httpx.Client) -> None:
-    turn(client, {"bodies": [{"path": "safetensors", "bytes_per_second": 1_000_000}]})
-    answer = client.get(f"/{REPO}/resolve/{REVISION}/model.safetensors")
-    assert answer.content == WEIGHTS
-    assert answer.elapsed.total_seconds() > 0.15  # 256 KiB at 1 MB/s, the last chunk unpaced
-
-
-@pytest.mark.parametrize("knobs", [{"nothing": []}, {"statuses": [{"path": "("}]}, {"bodies": [{"wrong": 1}]}])
-def test_a_wrong_knob_is_refused(client: httpx.Client, knobs: dict[str, Any]) -> None:
-    assert client.post("/_lab/knobs", json=knobs).status_code == 400
 
 
 def test_requests_are_logged_without_credentials(client: httpx.Client) -> None:
