@@ -87,6 +87,13 @@ def weights_folder(service: Service) -> str:
     return service.path or f"{service.cache}/hub"
 
 
+def snapshot_folder(service: Service) -> str | None:
+    """Folder on the host of the commit's files, or ``None``: the weights are in a folder of the host's own."""
+    if service.path:
+        return None
+    return f"{service.cache}/hub/models--{service.repo.replace('/', '--')}/snapshots/{service.revision}"
+
+
 def mounts_of(service: Service) -> tuple[Mount, ...]:
     """What the container sees of the host: weights, configuration, and a private folder for what it compiles."""
     engine = ENGINES[service.engine]
@@ -132,6 +139,7 @@ def _values(service: Service) -> dict[str, object]:
         "service": service,
         "engine": engine,
         "weights": weights_folder(service),
+        "snapshot": snapshot_folder(service),
         "environment": environment_of(service),
         "prepares": "prepare.sh" in engine.files(service),
     }
@@ -194,6 +202,8 @@ def render_files(service: Service, templates: Path) -> tuple[RenderedFile, ...]:
     files = {"plan.json": plan_json(service), **ENGINES[service.engine].files(service)}
     if service.runtime == "systemd":
         files["launch.sh"] = fill(templates, "launch.sh.j2", service)
+        if snapshot_folder(service):
+            files["guard.sh"] = fill(templates, "guard.sh.j2", service)
         files[service.unit] = fill(templates, "hermeion-native.service.j2", service)
     else:
         files["assemble.sh"] = fill(templates, "assemble.sh.j2", service)

@@ -13,6 +13,7 @@ from hermeion.records import Record
 from hermeion.render import render_files
 from hermeion.runtime import CA_PATH, check_hooks, decide_runtime, registry_ca_path
 from hermeion.runtime.toolkit import old_lists
+from hermeion.units import format_bytes
 
 StageName = Literal["driver", "runtime", "cache", "service"]
 STAGES: tuple[StageName, ...] = ("driver", "runtime", "cache", "service")
@@ -66,6 +67,15 @@ def _runtime(spec: HostSpec, plan: Plan, probe: Probe, ca: str | None) -> tuple[
     changed = [f"{path} differs" for path in paths if _differs(probe, path, ca or "", "644")]
     said = tuple(reason.rstrip(".") for reason in decided.reasons)
     return (*said, *changed), tuple(remark.rstrip(".") for remark in decided.remarks)
+
+
+def _weights(service: Service, probe: Probe) -> str | None:
+    """What is wrong with a service's weights, by sizes and times of what was checked."""
+    state = probe.weights.get(service.snapshot, "missing")
+    if service.path is not None or state == "complete":
+        return None
+    there = sum(probe.blobs.get(f"models--{service.repo.replace('/', '--')}", {}).values())
+    return f"{service.variant} is {state}" + (f" ({format_bytes(there)} of its repository are there)" if there else "")
 
 
 def has_engine(service: Service, probe: Probe) -> bool:
@@ -134,16 +144,12 @@ def find_stages(spec: HostSpec, plan: Plan, probe: Probe, *, templates: Path, ca
             would stop containers …
     """
     runtime, remarks = _runtime(spec, plan, probe, ca)
-    weights = [
-        f"{service.variant} is {probe.weights.get(service.snapshot, 'missing')}"
-        for service in plan.services
-        if service.path is None and probe.weights.get(service.snapshot) != "complete"
-    ]
+    weights = (_weights(service, probe) for service in plan.services)
     by_service = {service.name: _service(service, probe, templates) for service in plan.services}
     stages = Stages(
         driver=_driver(plan, probe),
         runtime=runtime,
-        cache=tuple(weights),
+        cache=tuple(dict.fromkeys(filter(None, weights))),
         service=tuple(reason for reasons in by_service.values() for reason in reasons),
         services=tuple(name for name, reasons in by_service.items() if reasons),
         remarks=(*plan.driver.remarks, *remarks),

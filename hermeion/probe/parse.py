@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from importlib.resources import files
 
@@ -10,7 +11,7 @@ from hermeion.errors import ProbeError
 from hermeion.gpus import SMI_FIELDS, parse_nvidia_smi, parse_topology
 from hermeion.probe.containers import parse_docker
 from hermeion.probe.drivers import BrokenPackage, parse_driver, parse_holder
-from hermeion.probe.records import CdiSpec, Disk, ManagedFile, PciDevice, Probe, Unit
+from hermeion.probe.records import Address, CdiSpec, Disk, ManagedFile, PciDevice, Probe, Unit
 from hermeion.units import KIB
 
 SECTIONS = frozenset(
@@ -80,6 +81,40 @@ def _parse_cdi(rows: list[str]) -> tuple[CdiSpec, ...]:
     return tuple(CdiSpec(path=path, devices=frozenset(names), missing=tuple(gone)) for path, names, gone in specs)
 
 
+def _parse_address(row: str) -> Address:
+    interface, address = row.removeprefix("address=").split(" ")
+    return Address(interface=interface, address=address)
+
+
+def _unescape(word: str) -> str:
+    """A word of ``findmnt --raw``: blanks and backslashes in it are written as their codes."""
+    return re.sub(
+        rb"(?:\\x[0-9a-f]{2})+", lambda found: bytes.fromhex(found[0].replace(b"\\x", b"").decode()), word.encode()
+    ).decode(errors="replace")
+
+
+def _parse_disk(row: str) -> Disk:
+    path, total, free, writable, *mount = row.split(" ")
+    source, fstype, target = (_unescape(word) for word in [*mount, "", "", ""][:3])
+    return Disk(
+        path=path,
+        total=int(total),
+        free=int(free),
+        writable=writable == "yes",
+        source=source,
+        fstype=fstype,
+        target=target,
+    )
+
+
+def _parse_blobs(rows: Iterable[str]) -> dict[str, dict[str, int]]:
+    blobs: dict[str, dict[str, int]] = {}
+    for row in rows:
+        _, folder, size, name = row.split(" ", 3)
+        blobs.setdefault(folder, {})[name] = int(size)
+    return blobs
+
+
 def _parse_releases(rows: list[str]) -> dict[str, tuple[str, dict[str, object]]]:
     releases: dict[str, tuple[str, dict[str, object]]] = {}
     for row in rows:
@@ -145,6 +180,7 @@ def parse_probe(lines: Iterable[str]) -> Probe:
             fabric=tuple(row.strip() for row in body["fabric"]) if sections["fabric"][0] == 0 else (),
             driver=parse_driver(body["driver"]),
             nvlinks=parse_topology(body["topo"]) if sections["topo"][0] == 0 else (),
+            addresses=tuple(_parse_address(row) for row in body["os"] if row.startswith("address=")),
             memory=int(system.get("MemTotal", 0)) * KIB,
             memory_available=int(system.get("MemAvailable", 0)) * KIB,
             packages={name: version for kind, name, version in packages if kind in {"package", "held"}},
@@ -157,11 +193,9 @@ def parse_probe(lines: Iterable[str]) -> Probe:
             daemon_json="\n".join(body["daemon.json"]) if sections["daemon.json"][0] == 0 else None,
             cdi=_parse_cdi(body["cdi"]),
             engines=frozenset(body["engines"]),
-            disks={
-                path: Disk(path=path, total=int(total), free=int(free), writable=rw == "yes", source=source.strip())
-                for path, total, free, rw, source in ((row + " ").split(" ", 4) for row in body["disks"])
-            },
-            weights=dict(row.rsplit(" ", 1) for row in body["weights"]),
+            disks={disk.path: disk for disk in map(_parse_disk, body["disks"])},
+            weights=dict(row.rsplit(" ", 1) for row in body["weights"] if not row.startswith("blob ")),
+            blobs=_parse_blobs(row for row in body["weights"] if row.startswith("blob ")),
             files={
                 path: ManagedFile(mode=mode, owner=owner, sha256=sha)
                 for mode, owner, sha, path in (row.split(" ", 3) for row in body["files"])

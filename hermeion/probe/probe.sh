@@ -7,6 +7,36 @@ cache=$1
 section() { printf '@%s\n' "$1"; shift; "$@" 2>/dev/null; section_status=$?; printf '\n@=%s\n' "$section_status"; }
 have() { command -v "$1" >/dev/null 2>&1; }
 
+addresses() {
+  if have ip; then
+    ip -o addr show up scope global | awk '$3 ~ /^inet6?$/ { print "address=" $2, $4 }'
+    return
+  fi
+  # Without iproute2: addresses from the kernel's trie of routes, interface and prefix of the narrowest route to each.
+  awk '
+    function number(hex,  i, value) { # the lowest byte first
+      for (i = 7; i > 0; i -= 2)
+        value = value * 256 + index(digits, substr(hex, i, 1)) * 16 + index(digits, substr(hex, i + 1, 1)) - 17
+      return value
+    }
+    BEGIN { digits = "0123456789ABCDEF" }
+    NR == FNR {
+      if (FNR > 1 && $3 == "00000000" && $8 != "00000000") {
+        name[++count] = $1; first[count] = number($2); size[count] = 4294967296 - number($8)
+      }
+      next
+    }
+    $1 ~ /^[|+]--$/ { address = $2; next }
+    $1 == "/32" && $3 == "LOCAL" && !(address in seen) {
+      seen[address]; split(address, byte, "."); best = 0
+      value = ((byte[1] * 256 + byte[2]) * 256 + byte[3]) * 256 + byte[4]
+      for (i = 1; i <= count; i++)
+        if (value >= first[i] && value < first[i] + size[i] && (!best || size[i] < size[best])) best = i
+      if (!best) next
+      prefix = 32; for (rest = size[best]; rest > 1; rest /= 2) prefix--
+      print "address=" name[best], address "/" prefix
+    }' /proc/net/route /proc/net/fib_trie
+}
 os() {
   sed -n 's/^\(ID\|ID_LIKE\|VERSION_ID\|VERSION_CODENAME\)=/\1=/p' /etc/os-release
   echo "kernel=$(uname -r)"; echo "machine=$(uname -m)"; echo "uid=$(id -u)"
@@ -17,6 +47,7 @@ os() {
   echo "guest=$(systemd-detect-virt --container)"
   # Each of these brings a driver of its own, or has it outside.
   for proof in /etc/nv_tegra_release /dev/dxg /etc/dgx-release; do [ -e "$proof" ] && echo "platform=$proof"; done
+  addresses
   if [ -e /run/reboot-required ] || [ -e /var/run/reboot-required ]; then echo "reboot_required=yes"; fi
   for variable in /sys/firmware/efi/efivars/SecureBoot-*; do
     [ -f "$variable" ] || continue
@@ -154,8 +185,12 @@ cdi() {
 disks() {
   for path in "$cache" /var/lib/docker /opt/hermeion; do
     dir=$path; while [ ! -d "$dir" ]; do dir=$(dirname "$dir"); done
-    writable=yes; findmnt -no OPTIONS -T "$dir" | grep -Eq '(^|,)ro(,|$)' && writable=no
-    echo "$path $(df -PB1 "$dir" | awk 'NR==2 {print $2, $4}') $writable $(findmnt -no SOURCE -T "$dir" | head -n 1)"
+    # The size first: asking for it is what mounts an automounted filesystem. Of filesystems that are mounted over each
+    # other, such as an automount and what it has mounted, the last is the one that counts.
+    size=$(df -B1 --output=size,avail "$dir/" | awk 'NR==2 {print $1, $2}')
+    mount=$(findmnt -rno OPTIONS,SOURCE,FSTYPE,TARGET -T "$dir" | tail -n 1)
+    writable=yes; case ",${mount%% *}," in *,ro,*) writable=no ;; esac
+    echo "$path $size $writable ${mount#* }"
   done
 }
 engines() {
@@ -165,18 +200,37 @@ engines() {
   done
   true
 }
+unchanged() { # $1 = manifest, $2 = snapshot: whether every file is the one that was checked
+  [ -s "$1" ] && find -L "$2" -type f -printf '%i %T@ %s %P\n' | awk -v shared="$shared" '
+    shared { sub(/^[0-9]+ /, "") }
+    NR == FNR { changed[$0]; next }
+    { delete changed[$0] }
+    END { status = 0; for (line in changed) status = 1; exit status }' "$1" -
+}
 weights() {
-  # A manifest holds what a finished and checked pull put there: "<bytes> <path>" per file, sorted. Another pull, of
-  # other files of the same repository, may have put more there.
-  for manifest in "$cache"/hermeion/*.manifest; do
-    [ -f "$manifest" ] || continue
-    name=${manifest##*/}; name=${name%.manifest}
-    revision=${name##*@}
-    snapshot="$cache/hub/${name%@*}/snapshots/${revision%+*}"
-    state=damaged
-    [ -z "$(find -L "$snapshot" -type f -printf '%s %P\n' | sort | comm -13 - "$manifest")" ] && state=complete
-    echo "$name $state"
-  done
+  # A manifest holds what a finished and checked pull put there: "<inode> <mtime> <size> <path>" per file. Another pull,
+  # of other files of the same repository, may have put more there. An inode of a network filesystem is one host's own.
+  shared=
+  case $(findmnt -no FSTYPE -T "$cache" | tail -n 1) in
+    nfs | nfs4 | lustre | ceph | cephfs | wekafs | beegfs | gpfs | fuse.* | 9p | virtiofs | cifs | smb3) shared=1 ;;
+  esac
+  for folder in "$cache"/hub/models--*; do
+    [ -d "$folder" ] || continue
+    newest=
+    for manifest in "$cache/hermeion/${folder##*/}"@*.manifest; do
+      [ -f "$manifest" ] || continue
+      name=${manifest##*/}; name=${name%.manifest}; revision=${name##*@}
+      if unchanged "$manifest" "$folder/snapshots/${revision%+*}"; then
+        echo "$name complete"
+        if [ -z "$newest" ] || [ "$manifest" -nt "$newest" ]; then newest=$manifest; fi
+      else
+        echo "$name damaged"
+      fi
+    done
+    # What a pull that goes on will find: of what is complete only what came later. Small files need no room.
+    find "$folder/blobs" -maxdepth 1 -type f -size +2047 ${newest:+-newer "$newest"} -printf '%s %f\n' |
+      while read -r blob; do echo "blob ${folder##*/} $blob"; done
+  done | awk '!/^blob / || ++blobs <= 2000'
 }
 files() {
   for file in /etc/hermeion/* /etc/hermeion/*/* /opt/hermeion/*/current/* /opt/hermeion/puller/* \

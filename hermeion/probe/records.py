@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from hermeion.gpus import SmiGpu
 from hermeion.probe.containers import Container, Docker
 from hermeion.probe.drivers import BrokenPackage, Driver, Holder
@@ -29,14 +31,43 @@ class PciDevice(Record):
         return self.pci_class[:4] in {"0300", "0302"}
 
 
+NETWORK_FILESYSTEMS = frozenset(
+    {"nfs", "nfs4", "lustre", "ceph", "cephfs", "wekafs", "beegfs", "gpfs", "9p", "virtiofs", "cifs", "smb3"}
+)
+"""Types of filesystems that several hosts may have mounted at once; ``fuse.…`` too. ``probe.sh`` has the same list."""
+
+
 class Disk(Record):
-    """The filesystem that holds (or would hold) ``path``; sizes in bytes."""
+    """The filesystem that holds (or would hold) ``path``; sizes in bytes.
+
+    Attributes:
+        source: Device, or server and folder: the same on every host that has mounted it.
+        fstype: Its type (``ext4``, ``nfs4`` …), or empty: not known.
+        target: Where it is mounted, or empty: not known.
+    """
 
     path: str
     total: int
     free: int
     writable: bool
     source: str
+    fstype: str = ""
+    target: str = ""
+
+    @property
+    def is_network(self) -> bool:
+        """Whether other hosts may have it mounted too."""
+        return self.fstype in NETWORK_FILESYSTEMS or self.fstype.startswith("fuse.")
+
+
+class Address(Record):
+    """An address of the host's own, with the length of its network: ``eth0``, ``10.0.0.5/24``.
+
+    Not of loopback and not link-local. Bridges of containers are among them: theirs may be the same on every host.
+    """
+
+    interface: str
+    address: str
 
 
 class ManagedFile(Record):
@@ -90,6 +121,7 @@ class Probe(Record):
         smi_text: What ``nvidia-smi`` printed when it failed.
         nvlinks: Pairs of GPUs, by their place in PCI order, that NVLink joins.
         fabric: State of each GPU's NVLink fabric (``Completed``, ``In Progress`` …), where there are NVSwitches.
+        addresses: Addresses of the interfaces that are up, in the kernel's order; without iproute2: IPv4 alone.
         memory: The host's memory in bytes; ``memory_available``: what of it can be had.
         packages: Version by name, of the packages that matter here.
         held_packages: Those of them that are held at their version.
@@ -104,6 +136,8 @@ class Probe(Record):
         containers: Every container, ours and others'.
         engines: Folders of engines under ``/opt/hermeion/engines`` that are installed completely.
         weights: ``complete`` or ``damaged`` by ``models--org--name@revision``.
+        blobs: Bytes by name of blob, by ``models--org--name``: what an unfinished pull has left, ``….incomplete``
+            included. Blobs below 1 MiB are left out, and what is in a complete copy.
         releases: Release id and plan (parsed JSON) by service.
     """
 
@@ -128,6 +162,7 @@ class Probe(Record):
     smi_text: str
     nvlinks: tuple[tuple[int, int], ...] = ()
     fabric: tuple[str, ...] = ()
+    addresses: tuple[Address, ...] = ()
     memory: int = 0
     memory_available: int = 0
     driver: Driver = Driver()
@@ -146,6 +181,7 @@ class Probe(Record):
     engines: frozenset[str] = frozenset()
     disks: dict[str, Disk]
     weights: dict[str, str]
+    blobs: dict[str, dict[str, int]] = Field(default={})
     files: dict[str, ManagedFile]
     releases: dict[str, tuple[str, dict[str, object]]]
     units: dict[str, Unit]

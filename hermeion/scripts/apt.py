@@ -20,6 +20,9 @@ SHARE = f"""share_sources() {{ # what was added for the whole host is read by ou
 }}
 """
 
+LOCK = "/run/hermeion/apt.lock"
+"""Held by our own calls: several jobs of ours may want packages at the same time, and a reboot waits for them."""
+
 LOCK_SECONDS = 1800
 """How long another package manager is waited for: unattended upgrades of a year take a quarter of an hour."""
 
@@ -71,8 +74,11 @@ wait_for_lock() {
         + (SHARE if options else "share_sources() { :; }\n")
         + """apt() {
   wait_for_lock; share_sources
+  # What a package starts must not inherit the lock: flock -o.
   # shellcheck disable=SC2086 # words
-  apt-get -q $apt_sources -o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confold -o APT::Status-Fd=1 "$@" </dev/null
+  flock -o """
+        + LOCK
+        + """ apt-get -q $apt_sources -o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confold -o APT::Status-Fd=1 "$@" </dev/null
 }
 # shellcheck disable=SC2086 # words
 apt_index() { apt-cache $apt_sources "$@"; }

@@ -224,7 +224,7 @@ class Host:
         self.tool("dkms", 'echo "nvidia/580.178.04, $3, x86_64: installed"')
         self.tool("uname", "echo 6.12.48+deb13-amd64")
         self.tool("sha256sum")
-        for path in ("etc/apt/sources.list.d", "lib/modules", "boot", "tmp"):
+        for path in ("etc/apt/sources.list.d", "lib/modules", "boot", "tmp", "run/hermeion"):
             (folder / path).mkdir(parents=True)
 
     def tool(self, name: str, text: str = "") -> None:
@@ -243,6 +243,7 @@ class Host:
         for root in (
             "/etc/",
             "/var/",
+            "/run/hermeion",
             "/lib/modules",
             "/boot/",
             "/sys/module",

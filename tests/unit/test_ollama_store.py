@@ -13,11 +13,12 @@ import pytest
 
 from hermeion.engines import ollama
 from hermeion.engines.ollama_store import listed_name, model_path
+from hermeion.errors import PlacementError
 from hermeion.planner import make_plan
 from hermeion.plans import Service
 from hermeion.render import mounts_of
 from hermeion.sources import HubFile, Sources, settle
-from tests.unit.builders import DIGEST, L40S, NAME, REVISION, make_probe, make_spec
+from tests.unit.builders import DIGEST, H100, L40S, NAME, REVISION, make_probe, make_spec
 
 FILE = "NousResearch_Hermes-4-14B-Q5_K_M.gguf"
 REPO = "models--bartowski--NousResearch_Hermes-4-14B-GGUF"
@@ -203,6 +204,44 @@ def test_missing_weights(tmp_path: Path) -> None:
         done.stderr,
         tree(store_of(service, tmp_path)),
     )
+
+
+@pytest.mark.parametrize("runtime", ["compose", "systemd"])
+def test_the_weights_take_no_room_in_the_store(runtime: str, tmp_path: Path) -> None:
+    """Whatever is in the store beside the link to the weights is a few kilobytes."""
+    native = {"archive": ARCHIVE} if runtime == "systemd" else {}
+    service = service_of(FILE, REVISION, runtime=runtime, **native)
+    lay_hub(tmp_path, content=WEIGHTS + bytes(4 << 20))
+    run(service, tmp_path)
+    paths = list(store_of(service, tmp_path).rglob("*"))
+
+    assert 1 == sum(path.is_symlink() for path in paths)
+    assert 8192 > sum(path.lstat().st_size for path in paths if not path.is_dir())
+
+
+def test_blob_that_is_a_link_itself(tmp_path: Path) -> None:
+    """Where the Hub's client keeps blobs in one store for all repositories, the first link has the SHA-256."""
+    service = service_of()
+    blob = lay_hub(tmp_path)
+    shared = tmp_path / "srv/models/hub/blobs/ab" / ("ab" * 32)
+    shared.parent.mkdir(parents=True)
+    blob.rename(shared)
+    blob.symlink_to(shared)
+    done = run(service, tmp_path)
+    digests = {layers[MODEL]["digest"] for layers in read_store(store_of(service, tmp_path)).values()}
+
+    assert (0, "", {f"sha256:{SHA256}"}) == (done.returncode, done.stderr, digests)
+
+
+def test_parts_are_refused_when_planned() -> None:
+    """Ollama would merge the parts of a split file into a copy of its own: that is no plan."""
+    wanted = {"name": "hermes", "model": "hermes-4-405b", "variant": "q4_k_m", "engine": "ollama"}
+    with pytest.raises(PlacementError) as caught:
+        make_plan(NAME, make_spec(wanted), make_probe((H100,) * 8))
+
+    assert (
+        "Ollama reads a GGUF file in one piece, and hermes-4-405b-q4_k_m comes in parts; llama.cpp reads those"
+    ) in str(caught.value)
 
 
 def test_hostile_file_name(tmp_path: Path) -> None:

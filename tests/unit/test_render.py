@@ -40,7 +40,7 @@ def unit_of(service: Service) -> configparser.RawConfigParser:
 def test_files_of_a_release(case: str) -> None:
     """A release has these files, all readable, sorted, and whatever its engine adds."""
     service = service_of(case)
-    own = {"launch.sh"} if service.package else {"assemble.sh", "compose.yaml"}
+    own = {"guard.sh", "launch.sh"} if service.package else {"assemble.sh", "compose.yaml"}
     names = {"plan.json", service.unit, *own, *ENGINES[service.engine].files(service)}
 
     assert [(name, "644") for name in sorted(names)] == [(f.path, f.mode) for f in render_files(service, TEMPLATES)]

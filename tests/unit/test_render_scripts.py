@@ -16,6 +16,7 @@ from hermeion.engines import ENGINES
 from hermeion.engines.places import places_of
 from hermeion.plans import Service
 from hermeion.render import environment_of
+from tests.unit.laid_weights import lay, record
 from tests.unit.render_cases import CASES, COMPOSE, HOSTILE, HOSTILE_ENVIRONMENT, NATIVE, rendered, service_of
 
 KEYS = "# of Ada\nfirst-key_1\n\n+second/key~2=\n# of Bob\n.third.\n"
@@ -50,9 +51,19 @@ class Ran(NamedTuple):
     root: Path
 
 
-def _inside(text: str, root: Path) -> str:
+def lay_weights(service: Service, root: Path) -> Path:
+    """The service's weights as a finished pull leaves them, below the folder; their snapshot."""
+    cache, repo = Path(f"{root}{service.cache}"), f"models--{service.repo.replace('/', '--')}"
+    names = service.files or ("config.json", "model 1 [of 1].safetensors")
+    snapshot = lay(cache, repo, dict.fromkeys(names, "weights"), str(service.revision))
+    record(cache, snapshot, service.snapshot.partition(str(service.revision))[2])
+    lay(cache, repo, {"another pull's": "weights"}, str(service.revision))
+    return snapshot
+
+
+def inside(text: str, root: Path) -> str:
     """The text with the host's folders moved below another one."""
-    for folder in ("/run/", "/var/", "/opt/", "/etc/"):
+    for folder in ("/run/", "/var/", "/opt/", "/etc/", "/srv/", "/mnt/"):
         text = text.replace(f" {folder}", f" {root}{folder}").replace(f"={folder}", f"={root}{folder}")
         text = text.replace(f'"{folder}', f'"{root}{folder}')
     return text
@@ -70,9 +81,11 @@ def assemble(service: Service, keys: str, root: Path) -> Ran:
         (root / path).write_text(text)
     if "prepare.sh" in files:
         (root / f"opt/hermeion/{service.name}/current/prepare.sh").write_text(PREPARE)
+    if not Path(f"{root}{service.cache}").exists():
+        lay_weights(service, root)
     for folder in ("run", "var/cache/hermeion", f"opt/hermeion/{service.name}/releases/running"):
         (root / folder).mkdir(parents=True, exist_ok=True)
-    done = subprocess.run(["sh", "-s"], input=_inside(script, root), capture_output=True, text=True, check=False)
+    done = subprocess.run(["sh", "-s"], input=inside(script, root), capture_output=True, text=True, check=False)
     return Ran(done.returncode, done.stdout, done.stderr, root)
 
 

@@ -38,6 +38,11 @@ PROBES = {
     "eight": probe_text([H100] * 8),
     "bare": bare_text([L40S] * 2),
     "converged": probe_text(**converged_answers(final_plan())),
+    "half pulled": probe_text(
+        os=("ID=debian", "address=eth0 10.0.0.5/24", "address=eth0 fd00::5/64"),
+        disks=["/srv/models 20 10 yes nas:/a\\x20b nfs4 /srv", "/var/lib/docker 20 10 yes", "/opt/hermeion 20 10 yes"],
+        weights=["models--me--m@abc damaged", "blob models--me--m 4194304 ab.incomplete"],
+    ),
 }
 
 

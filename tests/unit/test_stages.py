@@ -92,6 +92,9 @@ def edited(path: str) -> Callable[[Answers], None]:
 
 
 UNIT = "hermeion-hermes.service"
+FOREIGN = ("models--me--other@abc damaged", "blob models--me--other 1073741824 cd")
+"""What the probe says of weights that no service wants."""
+
 RELEASE = final_plan(hermes_mirrors=MIRRORS).services[0].release_id
 CURRENT = "/opt/hermeion/hermes/current"
 
@@ -110,6 +113,11 @@ CURRENT = "/opt/hermeion/hermes/current"
         (edited(CA_PATHS[1]), "runtime", f"{CA_PATHS[1]} differs"),
         (says(weights=[]), "cache", "hermes-3-8b-bf16 is missing"),
         (replaced("weights", "complete", "damaged"), "cache", "hermes-3-8b-bf16 is damaged"),
+        (
+            says(weights=["blob models--NousResearch--Hermes-3-Llama-3.1-8B 3221225472 ab.incomplete", *FOREIGN]),
+            "cache",
+            "hermes-3-8b-bf16 is missing (3.0 GiB of its repository are there)",
+        ),
         (says(images=[]), "service", f"hermes: image {DIGEST} is missing"),
         *(
             (change, "service", f"hermes: {CURRENT}/{name} was changed")
@@ -222,6 +230,28 @@ def test_only_the_service_that_differs_is_named() -> None:
     release = plan.services[1].release_id
     assert ("two",) == stages.services
     assert {"service": (f"two: no container of release {release} is running",)} == stages.pending
+
+
+def test_weights_of_two_services() -> None:
+    """What two services share is one thing to do."""
+    wanted = [{"name": name, "model": "hermes-3-3b", "port": port} for name, port in (("one", 8001), ("two", 8002))]
+    plan = final_plan(*wanted, gpus=(RTX_4090, RTX_4090))
+    probe = make_probe((RTX_4090, RTX_4090), **converged_answers(plan) | {"weights": []})
+    stages = find_stages(make_spec(*wanted), plan, probe, templates=TEMPLATES, ca=None)
+
+    assert {"cache": ("hermes-3-3b-bf16 is missing",)} == stages.pending
+
+
+@pytest.mark.parametrize("name", ["guard.sh", "launch.sh"])
+def test_scripts_of_a_native_service(name: str) -> None:
+    """A native service's guard belongs to its release: who edits it or takes it away is found out."""
+    wanted = {"name": "hermes", "model": "hermes-3-8b", "runtime": "systemd"}
+    plan = final_plan(wanted)
+    answers = converged_answers(plan)
+    without("files", f"{CURRENT}/{name}")(answers)
+    stages = find_stages(make_spec(wanted), plan, make_probe(**answers), templates=TEMPLATES, ca=None)
+
+    assert {"service": (f"hermes: {CURRENT}/{name} was changed",)} == stages.pending
 
 
 def test_what_must_not_be_is_refused() -> None:

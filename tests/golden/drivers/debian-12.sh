@@ -33,8 +33,9 @@ apt_sources=''
 share_sources() { :; }
 apt() {
   wait_for_lock; share_sources
+  # What a package starts must not inherit the lock: flock -o.
   # shellcheck disable=SC2086 # words
-  apt-get -q $apt_sources -o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confold -o APT::Status-Fd=1 "$@" </dev/null
+  flock -o /run/hermeion/apt.lock apt-get -q $apt_sources -o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confold -o APT::Status-Fd=1 "$@" </dev/null
 }
 # shellcheck disable=SC2086 # words
 apt_index() { apt-cache $apt_sources "$@"; }

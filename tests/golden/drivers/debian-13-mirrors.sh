@@ -38,8 +38,9 @@ share_sources() { # what was added for the whole host is read by our own calls t
 }
 apt() {
   wait_for_lock; share_sources
+  # What a package starts must not inherit the lock: flock -o.
   # shellcheck disable=SC2086 # words
-  apt-get -q $apt_sources -o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confold -o APT::Status-Fd=1 "$@" </dev/null
+  flock -o /run/hermeion/apt.lock apt-get -q $apt_sources -o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confold -o APT::Status-Fd=1 "$@" </dev/null
 }
 # shellcheck disable=SC2086 # words
 apt_index() { apt-cache $apt_sources "$@"; }

@@ -16,7 +16,7 @@ export LC_ALL=C
 type fail >/dev/null 2>&1 || fail() { echo "$1"; exit 1; }
 dnf() { # dnf waits for another package manager by itself; what it says meanwhile is shown
   told=$(mktemp)
-  { if command dnf -y --setopt=install_weak_deps=False "$@" </dev/null 2>&1; then echo 0 > "$told"; else echo $? > "$told"; fi; } |
+  { if flock -o /run/hermeion/apt.lock dnf -y --setopt=install_weak_deps=False "$@" </dev/null 2>&1; then echo 0 > "$told"; else echo $? > "$told"; fi; } |
     while IFS= read -r line; do
       case $line in
         "Waiting for process with pid"*)

@@ -3,11 +3,17 @@ set -eu
 umask 022
 cache=/var/cache/hermeion/hermes/abababababab weights=/srv/models/hub/models--NousResearch--Hermes-3-Llama-3.1-8B-GGUF/snapshots/0123456789abcdef0123456789abcdef01234567/Hermes-3-Llama-3.1-8B.Q8_0.gguf seen=/models/hub/models--NousResearch--Hermes-3-Llama-3.1-8B-GGUF/snapshots/0123456789abcdef0123456789abcdef01234567/Hermes-3-Llama-3.1-8B.Q8_0.gguf
 [ -f "$weights" ] || { echo "there is no file $weights" >&2; exit 1; }
-file=$(readlink -f "$weights")
-digest=${file##*/}
-# The Hub's cache names a large file by its SHA-256. Any other file gets a name that changes with it.
-case $digest in *[!0-9a-f]*) digest= ;; esac
-[ ${#digest} = 64 ] || digest=$(stat -L -c '%n %s %Y' "$weights" | sha256sum | cut -c1-64)
+# The Hub's cache names a large file by its SHA-256, which the link in the snapshot leads to. Any other file gets a name
+# that changes with it.
+file=$weights digest=
+while [ -L "$file" ] && [ -z "$digest" ]; do
+  link=$(readlink "$file")
+  case $link in /*) file=$link ;; *) file=${file%/*}/$link ;; esac
+  digest=${link##*/}
+  case $digest in *[!0-9a-f]*) digest= ;; esac
+  [ ${#digest} = 64 ] || digest=
+done
+[ -n "$digest" ] || digest=$(stat -L -c '%n %s %Y' "$weights" | sha256sum | cut -c1-64)
 size=$(stat -L -c %s "$weights")
 new=$cache/models.new
 rm -rf "$new"
