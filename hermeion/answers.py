@@ -16,7 +16,7 @@ from hermeion.records import Record
 
 HUB = "https://huggingface.co"
 
-Question = Literal["hub", "registry", "model", "folder"]
+Question = Literal["hub", "registry", "model", "folder", "bucket", "sums"]
 """The scripts ``ask_<question>.sh``."""
 
 

@@ -4,7 +4,7 @@ LC_ALL=C; export LC_ALL
 umask 077
 dir=$(mktemp -d) || exit 1
 trap 'rm -rf "$dir"' EXIT
-: > "$dir/curlrc"; : > "$dir/wgetrc"; : > "$dir/body"; : > "$dir/error"
+: > "$dir/curlrc"; : > "$dir/wgetrc"; : > "$dir/body"; : > "$dir/error"; : > "$dir/head"
 if [ -n "$CA" ]; then
   printf '%s\n' "$CA" > "$dir/ca.pem"
   echo "cacert = \"$dir/ca.pem\"" >> "$dir/curlrc"
@@ -19,6 +19,7 @@ accept='application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manif
 
 if command -v curl >/dev/null 2>&1; then
   fetch() { # $1 = suffix of the configuration, $2 = Accept, $3 = URL
+    : > "$dir/head"
     status=$(curl -sSL -q -K "$dir/curlrc$1" --connect-timeout 10 --max-time 60 -H "Accept: $2" \
       -D "$dir/head" -o "$dir/body" -w '%{http_code}' "$3" 2>"$dir/error") || [ "$status" != 000 ] || status=0
   }
@@ -31,8 +32,9 @@ elif command -v wget >/dev/null 2>&1; then
 else
   printf '@tool\n\n@=0 - missing\n'; exit 0
 fi
-answer() {
+answer() { # of curl's words the first line counts, after which there may be advice; of others' the last one
   printf '@%s\n' "$1"; cat "$dir/body"
-  printf '\n@=%s %s %s\n' "${status:-0}" "$(sha256sum < "$dir/body" | cut -d' ' -f1)" "$(tail -n 1 "$dir/error")"
+  printf '\n@=%s %s %s\n' "${status:-0}" "$(sha256sum < "$dir/body" | cut -d' ' -f1)" \
+    "$(sed -n -e '/^curl: (/{p;q;}' -e '$p' "$dir/error" | head -n 1)"
   : > "$dir/body"; : > "$dir/error"
 }

@@ -88,7 +88,12 @@ def wanted_hash(spec: ServiceSpec, host: HostSpec, lock: str | None = None) -> s
     Args:
         lock: Text of the file that the service's ``requirements`` names, or ``None``.
     """
-    own = [entry.to_json() for entry in host.hermes_catalog if entry.name == spec.model]
+    # A key that an entry does not have leaves the hash as it was before there was such a key.
+    own = [
+        {key: value for key, value in entry.to_json().items() if key != "source" or value}
+        for entry in host.hermes_catalog
+        if entry.name == spec.model
+    ]
     # Where the file lies is nobody's business: what is in it decides.
     asked = {**spec.to_json(), "requirements": lock}
     wanted = [asked, own, host.hermes_cache, host.hermes_mirrors.registry]

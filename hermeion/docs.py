@@ -19,7 +19,9 @@ from hermeion.inventory import (
     Mirrors,
     RpmMirrors,
     RuntimeSpec,
+    S3Spec,
     ServiceSpec,
+    SharingSpec,
 )
 from hermeion.records import Record
 from hermeion.shapes import Experts, Latent, Shape
@@ -37,6 +39,8 @@ TABLES: dict[str, type[Record]] = {
     "distribution": AptDistributionMirror,
     "driver": DriverSpec,
     "runtime": RuntimeSpec,
+    "sharing": SharingSpec,
+    "s3": S3Spec,
     "catalog": CatalogEntry,
     "shape": Shape,
     "experts": Experts,

@@ -6,10 +6,11 @@ The keys are flat because pyinfra does not merge nested data: host data hides gr
 from __future__ import annotations
 
 import difflib
+import ipaddress
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints, ValidationError, model_validator
+from pydantic import Field, StringConstraints, ValidationError, field_validator, model_validator
 
 from hermeion.errors import InventoryError
 from hermeion.records import Record
@@ -220,6 +221,21 @@ class RpmMirrors(Record):
     )
 
 
+class S3Spec(Record):
+    """An S3-compatible store: where `source`s that begin with `s3://` are."""
+
+    endpoint: str = Field(
+        pattern=r"^https?://[\w.:/-]+$",
+        description="URL of the store. A bucket is a folder of it (path style).",
+        examples=["https://minio.example:9000"],
+    )
+    region: str = Field(
+        default="us-east-1",
+        pattern=r"^[a-z0-9-]+$",
+        description="Region that requests are signed for; most stores of one's own take any.",
+    )
+
+
 class Mirrors(Record):
     """Where things come from, for sites that do not reach the internet."""
 
@@ -233,6 +249,13 @@ class Mirrors(Record):
         default=None,
         pattern=r"^https?://[\w.:/-]+$",
         description="Hugging Face Hub or a mirror. None: `https://huggingface.co`.",
+    )
+    s3: S3Spec | None = Field(
+        default=None,
+        description="S3-compatible store for models whose `source` begins with `s3://`; credentials come from the "
+        "environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY), without them requests are anonymous. None: AWS, "
+        "region `us-east-1`.",
+        examples=[{"endpoint": "https://minio.example:9000"}],
     )
     index: str | None = Field(
         default=None,
@@ -285,6 +308,43 @@ class RuntimeSpec(Record):
     install: bool = Field(default=True, description="Whether a missing Docker is installed.")
 
 
+class SharingSpec(Record):
+    """How hosts of one run that want the same weights share them."""
+
+    hosts: bool = Field(
+        default=True,
+        description="Whether a host may copy weights from hosts of the run that have or are getting them, so that the "
+        "Hub gives each byte once. False: every host pulls for itself.",
+    )
+    network: str | None = Field(
+        default=None,
+        description="Private network over which hosts copy, in CIDR notation; each host's address in it is taken. "
+        "None: a private network that both have an address in.",
+        examples=["10.0.0.0/24"],
+    )
+    port: int = Field(
+        default=8730,
+        ge=1024,
+        le=65535,
+        description="TCP port on which a host gives weights to others while the run lasts; a firewall between the "
+        "hosts must let it through.",
+    )
+
+    @field_validator("network")
+    @classmethod
+    def _is_network(cls, text: str | None) -> str | None:
+        if text is None:
+            return None
+        try:
+            network = ipaddress.ip_network(text)
+        except ValueError as error:
+            raise ValueError(f"{text!r} is no network in CIDR notation ({error})") from error
+        if "/" not in text:
+            wide = network.supernet(new_prefix=24 if network.version == 4 else 64)
+            raise ValueError(f"{text!r} is one address, not a network: write it as {wide}")
+        return text
+
+
 class HostSpec(Record):
     """Everything the inventory says about one host."""
 
@@ -309,6 +369,9 @@ class HostSpec(Record):
         "time).",
     )
     hermes_mirrors: Mirrors = Field(default=Mirrors(), description="Where things come from.")
+    hermes_sharing: SharingSpec = Field(
+        default=SharingSpec(), description="How hosts that want the same weights share them."
+    )
     hermes_catalog: tuple[CatalogEntry, ...] = Field(default=(), description="Own models.")
     hermes_gpus: str | None = Field(
         default=None,

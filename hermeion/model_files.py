@@ -5,19 +5,30 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from hermeion.answers import Answer, hub_url, judge_hub, judge_tool, question
+from hermeion.checksums import parse_sums, sums_revision
 from hermeion.errors import ModelError, SourceError
 from hermeion.headers import check_bytes, parse_gguf_header, parse_safetensors_header
 from hermeion.inventory import HostSpec
 from hermeion.model_config import parse_config
-from hermeion.sources import wanted_files
-from hermeion.variants import CatalogEntry, ModelFacts
+from hermeion.s3 import S3Access
+from hermeion.sources import UNWANTED_FILES, WANTED_FILES, tree_pages, tree_rows, wanted_files
+from hermeion.stores import Stored, read_store, store_question
+from hermeion.variants import CatalogEntry, ModelFacts, gguf_pattern
 
 
-def model_question(spec: HostSpec, entry: CatalogEntry, *, ca: str | None, token: str | None) -> str:
-    """The script that reads a model's configuration, sizes and first header; answers as in ``answers``."""
+def model_question(
+    spec: HostSpec, entry: CatalogEntry, *, ca: str | None, token: str | None, access: S3Access | None = None
+) -> str:
+    """The script that reads a model's configuration, sizes and first header; answers as in ``answers``.
+
+    Args:
+        access: Who asks a bucket; ``None``: anybody.
+    """
+    if entry.source:
+        return store_question(spec, entry.source, file=entry.file or "", ca=ca, access=access, model=True)
     if entry.path:
         return question(("folder",), {"FOLDER": entry.path, "FILE": entry.file or ""}, ca=ca, token=token)
     values = {
@@ -35,9 +46,29 @@ def _listing(entry: CatalogEntry, answers: Mapping[str, Answer]) -> dict[str, in
         rows = (line.split(" ", 1) for line in answers["listing"].body.splitlines() if " " in line)
         return {name: int(size) for size, name in rows}
     if entry.file:
-        rows_of_tree = json.loads(answers["tree"].body)
-        return {row["path"]: row["size"] for row in rows_of_tree if row["type"] == "file"}
-    return {file.path: file.size for file in wanted_files(answers["tree"].body)}
+        return {row["path"]: row["size"] for row in tree_rows(answers) if row["type"] == "file"}
+    return {file.path: file.size for file in wanted_files(answers)}
+
+
+def _stored(host: str, spec: HostSpec, entry: CatalogEntry, answers: Mapping[str, Answer]) -> dict[str, Stored]:
+    """What a bucket or folder holds of the model, by name.
+
+    Raises:
+        ModelError: The GGUF file is not there; those that are there are named.
+    """
+    where = f"{host}: hermes_catalog/{entry.name}"
+    source = str(entry.source)
+    if not entry.file:
+        return read_store(host, f"{where}/source", spec, source, answers, WANTED_FILES, UNWANTED_FILES)
+    stored = read_store(host, f"{where}/source", spec, source, answers, (gguf_pattern(entry.file),))
+    if entry.file not in stored:
+        raise _no_file(where, source, entry.file, parse_sums(answers["sums"].body))
+    return stored
+
+
+def _no_file(where: str, place: str, file: str, names: Iterable[str]) -> ModelError:
+    there = ", ".join(sorted(name for name in names if name.endswith(".gguf")))
+    return ModelError(f"{where}/file: {place} has no {file}. GGUF files there: {there or 'none'}.")
 
 
 def _judge(host: str, spec: HostSpec, entry: CatalogEntry, answers: Mapping[str, Answer]) -> None:
@@ -52,7 +83,7 @@ def _judge(host: str, spec: HostSpec, entry: CatalogEntry, answers: Mapping[str,
         if answers["listing"].status != 200:
             raise SourceError(f"{where}/path: there is no folder {entry.path} on the host. Copy the model there first.")
         return
-    for name in ("revision", "tree"):
+    for name in ("revision", *tree_pages(answers)):
         judge_hub(where, hub_url(spec), str(entry.repo), entry.revision, answers[name])
 
 
@@ -68,16 +99,22 @@ def read_model(host: str, spec: HostSpec, entry: CatalogEntry, answers: Mapping[
     """What the model's own files say.
 
     Raises:
-        SourceError: The Hub refuses or lacks it, or the folder is not there.
+        SourceError: Where it comes from refuses or lacks it.
         ModelError: Its files are broken, contradict each other, or are of no known kind.
     """
-    _judge(host, spec, entry, answers)
     where = f"{host}: hermes_catalog/{entry.name}"
-    place = f"{entry.repo or entry.path}"
+    place = f"{entry.source or entry.repo or entry.path}"
+    stored = _stored(host, spec, entry, answers) if entry.source else {}
+    if not entry.source:
+        _judge(host, spec, entry, answers)
     try:
-        sizes = _listing(entry, answers)
+        sizes = {name: file.size for name, file in stored.items()} if entry.source else _listing(entry, answers)
         header = base64.b64decode(answers["header"].body) if "header" in answers else b""
-        revision = entry.revision or (None if entry.path else str(json.loads(answers["revision"].body)["sha"]))
+        revision = entry.revision
+        if entry.source:
+            revision = revision or sums_revision({name: file.sha256 for name, file in stored.items()})
+        elif not entry.path:
+            revision = revision or str(json.loads(answers["revision"].body)["sha"])
     except (ValueError, KeyError, TypeError) as error:
         raise SourceError(
             f"{where}: what was answered about {place} cannot be read ({error!r}). Look for a proxy or a login page "
@@ -88,10 +125,7 @@ def read_model(host: str, spec: HostSpec, entry: CatalogEntry, answers: Mapping[
         revision = hashlib.sha256(listing.encode()).hexdigest()[:40]
     if entry.file:
         if entry.file not in sizes:
-            there = sorted(name for name in sizes if name.endswith(".gguf"))
-            raise ModelError(
-                f"{where}/file: {place} has no {entry.file}. GGUF files there: {', '.join(there) or 'none'}."
-            )
+            raise _no_file(where, place, entry.file, sizes)
         gguf = parse_gguf_header(header, f"{where}: {entry.file}", entry.file)
         size = sum(sizes[name] for name in _gguf_files(entry.file, sizes))
         return ModelFacts(revision=revision, precision=gguf.precision, bytes=size, shape=gguf.shape)

@@ -5,6 +5,7 @@ The catalogue is ``data/variants.toml``; ``hermes_catalog`` in an inventory adds
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -97,6 +98,11 @@ class ModelFacts(Record):
     quant_method: str | None = None
 
 
+def gguf_pattern(file: str) -> str:
+    """Pattern of all parts of a GGUF file: ``x-*-of-00003.gguf`` for ``x-00001-of-00003.gguf``, else the file."""
+    return re.sub(r"-00001-of-(\d{5}\.gguf)$", r"-*-of-\1", file)
+
+
 class CatalogEntry(Record):
     """An own model, as ``hermes_catalog`` in an inventory describes it."""
 
@@ -107,6 +113,14 @@ class CatalogEntry(Record):
         pattern=r"^[\w.][\w.-]*/[\w.-]+$",
         examples=["me/my-llama"],
     )
+    source: str | None = Field(
+        default=None,
+        description="Where the files of `repo` come from in place of the Hub: `s3://bucket/prefix` (of "
+        "`hermes_mirrors.s3`), or a folder on the host that they are copied from into `hermes_cache`. It must hold "
+        "`SHA256SUMS`, as `sha256sum` makes it. None: the Hub.",
+        pattern=r"^(s3:/(/[\w.][\w.+-]*)+|(/[\w.+-]+)+)/?$",
+        examples=["s3://models/my-llama"],
+    )
     path: str | None = Field(
         default=None,
         description="Folder on the host with the weights, in place of `repo`. Absolute.",
@@ -115,7 +129,8 @@ class CatalogEntry(Record):
     )
     revision: Commit | None = Field(
         default=None,
-        description="Commit, 40 hexadecimal digits. None: `main` is resolved once and recorded in the plan.",
+        description="Commit, 40 hexadecimal digits; with `source` the first 40 that the plan shows, a hash of the "
+        "wanted lines of `SHA256SUMS`. None: resolved once (the Hub's `main`) and recorded in the plan.",
     )
     file: str | None = Field(
         default=None,
@@ -146,8 +161,12 @@ class CatalogEntry(Record):
 
     @model_validator(mode="after")
     def _one_place(self) -> CatalogEntry:
+        if self.source and not self.repo:
+            raise ValueError("source needs repo: the weights are served from the cache, under this name")
         if (self.repo is None) == (self.path is None):
             raise ValueError("give either repo or path")
+        if self.source and ".." in self.source.split("/"):
+            raise ValueError(f"source must not lead upwards: {self.source}")
         if self.path and self.revision:
             raise ValueError("a folder has no revision")
         if self.precision and (PRECISIONS[self.precision].container == "gguf") != bool(self.file):
@@ -160,6 +179,12 @@ class CatalogEntry(Record):
     def is_complete(self) -> bool:
         """Whether nothing has to be read from the model's own files."""
         return self.shape is not None and self.bytes is not None and self.precision is not None
+
+    @property
+    def _files(self) -> tuple[str, ...]:
+        if not self.file:
+            return ()
+        return (self.file if self.path else gguf_pattern(self.file),)  # a folder is served as it is
 
     def to_variant(self, facts: ModelFacts | None = None) -> Variant | None:
         """The same as a member of the catalogue; ``None`` while the model's own files were not read.
@@ -180,7 +205,7 @@ class CatalogEntry(Record):
             path=self.path,
             revision=self.revision or (facts.revision if facts else None),
             precision=precision,
-            files=(self.file,) if self.file else (),
+            files=self._files,
             bytes=size,
             source="hermes_catalog" if self.is_complete else "the model's own files",
             shape=shape,

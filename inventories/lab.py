@@ -14,6 +14,8 @@ try:
 except FileNotFoundError:
     raise SystemExit(f"no lab named {_name!r} is up: run hermeion lab up --name {_name}") from None
 
+_store = _lab.get("s3") or {}
+_mirrors = _lab["mirrors"] | ({"s3": {key: _store[key] for key in ("endpoint", "region")}} if _store else {})
 _services = [
     {
         "name": "hermes",
@@ -41,7 +43,7 @@ lab = [
             "ssh_strict_host_key_checking": "yes",
             "hermes_services": _services,
             "hermes_cache": "/srv/models",
-            "hermes_mirrors": _lab["mirrors"],
+            "hermes_mirrors": _mirrors,
             "hermes_catalog": _lab["models"],
         },
     )

@@ -52,9 +52,17 @@ def source_lines() -> list[str]:
         "tree": (tree, "00" * 32),
         "manifest": ({"layers": [{"size": 8 << 30}]}, DIGEST[7:]),
     }
-    return [
+    lines = [
         line for name, (body, sha256) in answers.items() for line in (f"@{name}", json.dumps(body), f"@=200 {sha256} ")
     ]
+    name, size = "model.safetensors", sizes["model.safetensors"]
+    row = f"<Contents><Key>my-llama/{name}</Key><Size>{size}</Size></Contents>"
+    stored = {
+        "sums": f"{'ef' * 32}  ./{name}",
+        "listing": f"<ListBucketResult>{row}</ListBucketResult>",
+        "sizes": f"{size} {name}",
+    }
+    return lines + [line for key, body in stored.items() for line in (f"@{key}", body, f"@=200 {'00' * 32} ")]
 
 
 def fake_host(probe: str, *services: Mapping[str, object], **keys: object) -> dict[str, Any]:
@@ -91,6 +99,7 @@ GPUS_OF_EXAMPLES = {
     "example_mirrors": (H100, H100),
     "example_own_model": (L40S, L40S),
     "example_engines": (L40S,) * 4,
+    "example_sources": (L40S,),
 }
 
 

@@ -71,6 +71,53 @@ def refusal(data: dict[str, Any]) -> str:
             "hermes_mirrors/apt/nvidia/key: is missing",
         ),
         (
+            {"hermes_mirrors": {"s3": {"endpoint": "minio:9000"}}},
+            r"hermes_mirrors/s3/endpoint: string should match pattern '^https?://[\w.:/-]+$' (found 'minio:9000')",
+        ),
+        ({"hermes_mirrors": {"s3": {}}}, "hermes_mirrors/s3/endpoint: is missing"),
+        (
+            {"hermes_mirrors": {"s3": {"endpoint": "http://x", "regio": "eu-1"}}},
+            "hermes_mirrors/s3/regio: unknown key; did you mean 'region'?",
+        ),
+        (
+            {"hermes_share": {"hosts": False}},
+            "hermes_share: unknown key; did you mean 'hermes_sharing'?",
+        ),
+        (
+            {"hermes_sharing": {"network": "10.0.0.7/24"}},
+            "hermes_sharing/network: '10.0.0.7/24' is no network in CIDR notation (10.0.0.7/24 has host bits set)",
+        ),
+        (
+            {"hermes_sharing": {"network": "private"}},
+            "hermes_sharing/network: 'private' is no network in CIDR notation ('private' does not appear to be an IPv4 "
+            "or IPv6 network)",
+        ),
+        (
+            {"hermes_sharing": {"network": "10.0.0.7"}},
+            "hermes_sharing/network: '10.0.0.7' is one address, not a network: write it as 10.0.0.0/24",
+        ),
+        (
+            {"hermes_sharing": {"port": 873}},
+            "hermes_sharing/port: input should be greater than or equal to 1024 (found 873)",
+        ),
+        (
+            {"hermes_catalog": [{"name": "mine", "repo": "me/mine", "source": "mnt/usb"}]},
+            r"hermes_catalog/0/source: string should match pattern '^(s3:/(/[\w.][\w.+-]*)+|(/[\w.+-]+)+)/?$' "
+            "(found 'mnt/usb')",
+        ),
+        (
+            {"hermes_catalog": [{"name": "mine", "repo": "me/mine", "source": "s3://models/../other"}]},
+            "hermes_catalog/0: source must not lead upwards: s3://models/../other",
+        ),
+        (
+            {"hermes_catalog": [{"name": "mine", "path": "/srv/mine", "source": "s3://models/mine"}]},
+            "hermes_catalog/0: source needs repo: the weights are served from the cache, under this name",
+        ),
+        (
+            {"hermes_catalog": [{"name": "mine", "source": "s3://models/mine"}]},
+            "hermes_catalog/0: source needs repo: the weights are served from the cache, under this name",
+        ),
+        (
             {"hermes_mirrors": {"registry": "https://mirror"}},
             r"hermes_mirrors/registry: string should match pattern '^[\w.-]+(:\d+)?$' (found 'https://mirror')",
         ),

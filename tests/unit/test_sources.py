@@ -11,16 +11,16 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from hermeion.answers import Answer, parse_answers
-from hermeion.errors import PlacementError, SourceError
+from hermeion.errors import SourceError
 from hermeion.inventory import HostSpec
 from hermeion.planner import make_plan
 from hermeion.plans import Service
-from hermeion.sources import HubFile, Sources, check_room, question_script, read_answers, settle
+from hermeion.sources import HubFile, Sources, settle
+from tests.unit.asking import question_script, read_answers
 from tests.unit.builders import (
     DIGEST,
     H100,
@@ -63,10 +63,17 @@ INDEX = json.dumps(
 )
 INDEX_DIGEST = "sha256:" + hashlib.sha256(INDEX.encode()).hexdigest()
 TREE = [
-    {"type": "file", "path": "config.json", "size": 700},
-    {"type": "file", "path": "model-1.safetensors", "size": 5000, "lfs": {"oid": "aa" * 32, "size": 5000}},
-    {"type": "file", "path": "chat_template.jinja", "size": 30},
-    {"type": "file", "path": "tokenizer.model", "size": 40},
+    {"type": "file", "path": "config.json", "size": 700, "oid": "c1" * 20},
+    {
+        "type": "file",
+        "path": "model-1.safetensors",
+        "size": 5000,
+        "oid": "d0" * 20,
+        "lfs": {"oid": "aa" * 32, "size": 5000, "pointerSize": 135},
+        "xetHash": "ee" * 32,
+    },
+    {"type": "file", "path": "chat_template.jinja", "size": 30, "oid": "c2" * 20},
+    {"type": "file", "path": "tokenizer.model", "size": 40, "oid": "c3" * 20},
     {"type": "file", "path": "README.md", "size": 9},
     {"type": "file", "path": "pytorch_model.bin", "size": 9999},
     {"type": "file", "path": "original/consolidated.safetensors", "size": 9999},
@@ -217,11 +224,11 @@ def test_questions(site: Site, tools: Path, tool: str) -> None:
         sources.bytes,
     )
     assert {
-        "config.json": None,
-        "model-1.safetensors": "aa" * 32,
-        "chat_template.jinja": None,
-        "tokenizer.model": None,
-    } == {file.path: file.sha256 for file in sources.files}
+        "config.json": (None, "c1" * 20, None),
+        "model-1.safetensors": ("aa" * 32, None, "ee" * 32),
+        "chat_template.jinja": (None, "c2" * 20, None),
+        "tokenizer.model": (None, "c3" * 20, None),
+    } == {file.path: (file.sha256, file.oid, file.xet) for file in sources.files}
     assert [
         f"/api/models/{REPO}/revision/main",
         f"/api/models/{REPO}/tree/{REVISION}?recursive=true&expand=false",
@@ -423,6 +430,18 @@ REFUSES = (
             f"gpu-1: hermes: {REPO} has no .safetensors file in its top folder; vLLM reads no other form. Choose a "
             "repository with safetensors.",
         ),
+        (
+            "tree",
+            an_answer(body=[{"type": "file", "path": "model.safetensors", "size": 1}]),
+            f"gpu-1: hermes: the list of files of {REPO} has no hash of model.safetensors, so a damaged file could not "
+            "be told from a whole one. Look at the mirror: the Hub gives an `oid` for each.",
+        ),
+        (
+            "tree-2",
+            an_answer(0, error="more than 50 pages"),
+            THE_HUB + "cannot be reached from the host (more than 50 pages). Check the network and hermes_mirrors/hub, "
+            "hermes_mirrors/ca.",
+        ),
     ],
 )
 def test_refusals(name: str, answer: Answer, message: str) -> None:
@@ -430,14 +449,14 @@ def test_refusals(name: str, answer: Answer, message: str) -> None:
     assert message == judged(good(**{name: answer}))
 
 
-@pytest.mark.parametrize("missing", ["revision", "tree", "manifest"])
-def test_answers_cut_short(missing: str) -> None:
+@pytest.mark.parametrize(("missing", "whom"), [("revision", "Hub"), ("tree", "Hub"), ("manifest", "registry")])
+def test_answers_cut_short(missing: str, whom: str) -> None:
     """A connection that broke between the questions is told, not stumbled over."""
     answers = good()
     del answers[missing]
 
     assert (
-        f"gpu-1: hermes: asking the Hub and the registry was cut short (no {missing}). Nothing was changed; run again."
+        f"gpu-1: hermes: asking the {whom} was cut short (no {missing}). Nothing was changed; run again."
     ) == judged(answers)
 
 
@@ -454,9 +473,9 @@ def test_login_page_in_between(name: str, body: str, error: str) -> None:
     """A 200 from someone else is not taken for an answer."""
     answers = good(**{name: Answer(status=200, sha256=DIGEST[7:], error="", body=body)})
 
+    whom = THE_REGISTRY if name == "manifest" else THE_HUB
     assert (
-        "gpu-1: hermes: the Hub https://huggingface.co or the registry mirror:5000 answered something that is not its "
-        f"own ({error}). Look for a proxy or a login page in between."
+        f"{whom}answered something that is not its own ({error}). Look for a proxy or a login page in between."
     ) == judged(answers)
 
 
@@ -488,30 +507,8 @@ def test_settle() -> None:
     )
 
 
-def disks(cache: str, docker: str) -> dict[str, Any]:
-    """Disks of a host: total, free, writable, source."""
-    return {"disks": [f"/srv/models {cache}", f"/var/lib/docker {docker}"]}
-
-
-ROOMY = "9000000000000 9000000000000 yes /dev/sda1"
 NATIVE = {"name": "hermes", "model": "hermes-3-8b", "runtime": "systemd"}
 GGUF = {"name": "hermes", "model": "hermes-3-8b", "variant": "q8_0"}
-
-
-def test_no_room_for_a_native_engine() -> None:
-    """Room for what is downloaded and what is installed is looked for before an engine is installed."""
-    service = final_service(NATIVE)
-    package = service.package
-    assert package
-    assert package.download
-    assert package.installed
-    needed = package.download + package.installed + (1 << 30)
-    rows = [*disks(ROOMY, ROOMY)["disks"], f"/opt/hermeion 9000000000000 {needed - 1} yes /dev/sda2"]
-    with pytest.raises(PlacementError) as caught:
-        check_room(NAME, service, make_sources(service), make_probe(disks=rows))
-
-    assert f"gpu-1: no room for the engine vllm-0.33.0: {needed} bytes " in str(caught.value)
-    check_room(NAME, service, make_sources(service), make_probe(disks=rows, engines=[package.identity]))
 
 
 def test_a_native_service_asks_no_registry() -> None:
@@ -528,7 +525,8 @@ def test_only_the_file_of_a_gguf_variant_is_pulled() -> None:
     """Of a repository with many GGUF files the variant's is pulled, and nothing else."""
     name = "Hermes-3-Llama-3.1-8B.Q8_0.gguf"
     tree = [
-        {"type": "file", "path": path, "size": 5} for path in (name, "Hermes-3-Llama-3.1-8B.Q4_K_M.gguf", "README.md")
+        {"type": "file", "path": path, "size": 5, "oid": "c0" * 20}
+        for path in (name, "Hermes-3-Llama-3.1-8B.Q4_K_M.gguf", "README.md")
     ]
     found = read_answers(NAME, make_spec(GGUF), final_service(GGUF), good(tree=an_answer(body=tree)))
 
@@ -556,52 +554,6 @@ def test_parts_of_a_split_file_are_resolved() -> None:
     assert "*" in service.files[0]
     assert tuple(sorted(parts)) == settled.files
     assert settled.config["model"].endswith(f"/{REVISION}/{parts[1]}")
-
-
-@pytest.mark.parametrize(
-    ("answers", "message"),
-    [
-        (
-            disks("9000000000000 9000000000000 no nas:/models", ROOMY),
-            "gpu-1: hermes_cache /srv/models is on a read-only filesystem (nas:/models). Remount it read-write or "
-            "choose another folder.",
-        ),
-        (
-            disks("9000000000000 16060522496 yes /dev/sda1", ROOMY),
-            "gpu-1: no room for the weights of hermes-3-8b-bf16: 17134264320 bytes (16.0 GiB) are needed at "
-            "/srv/models, 16060522496 (15.0 GiB) are free. Free some or choose another filesystem.",
-        ),
-        (
-            disks(ROOMY, "9000000000000 26843545599 yes /dev/sda1"),
-            "gpu-1: no room for the image vllm/vllm-openai: 26843545600 bytes (25.0 GiB) are needed at "
-            "/var/lib/docker, 26843545599 (25.0 GiB) are free. Free some or choose another filesystem.",
-        ),
-    ],
-)
-def test_no_room(answers: dict[str, Any], message: str) -> None:
-    """A filesystem that is read-only or too small is refused with the bytes needed and free."""
-    service = final_service()
-    with pytest.raises(PlacementError) as caught:
-        check_room(NAME, service, make_sources(service), make_probe(**answers))
-
-    assert message == str(caught.value)
-
-
-@pytest.mark.parametrize(
-    "answers",
-    [
-        disks("9000000000000 17134264320 yes /dev/sda1", "9000000000000 26843545600 yes /dev/sda1"),
-        disks("1 0 no nas:/models", "1 0 yes /dev/sda1")
-        | {
-            "weights": [f"{final_service().snapshot} complete"],
-            "images": [image_of(final_service()).reference],
-        },
-    ],
-)
-def test_room(answers: dict[str, Any]) -> None:
-    """Room to the byte is room; what is here already needs none."""
-    service = final_service()
-    check_room(NAME, service, make_sources(service), make_probe(**answers))
 
 
 def test_sources_add_up() -> None:
