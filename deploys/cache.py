@@ -1,27 +1,24 @@
-"""The cache stage: weights at their commit, checked byte by byte."""
+"""The cache stage: weights at their commit, checked byte by byte. They come while other stages are at work."""
 
 from functools import partial
 
-from hermeion import operations
+from hermeion import operations, pulls
 from hermeion.apply import Target
-from hermeion.plans import Service
-from hermeion.scripts.cache import cache_script
 
 
-def _weights(target: Target, service: Service) -> str:
-    wanted = target.wanted
-    sources = target.sources[service.name]
-    return cache_script(wanted.spec, target.probe, service, sources, ca=wanted.ca, keys=wanted.keys, token=wanted.token)
+def begin(target: Target) -> None:
+    """Start what brings the weights to this host, and what gives them to others; nobody waits for it here."""
+    operations.begin(name="Cache: begin with the weights", scripts=partial(pulls.begin, target))
 
 
 def apply(target: Target) -> None:
-    """Pull the weights of every service that lacks them; what lies in a folder of the host's own is left alone."""
-    for service in target.plan.services:
-        if service.path or target.probe.weights.get(service.snapshot) == "complete":
-            continue
+    """Wait for the weights of every service that lacks them; what lies in a folder of the host's own is left alone."""
+    for service in pulls.lacking(target):
         operations.job(
             name=f"Cache: weights of {service.name}",
-            job=f"weights-{service.name}",
+            job=pulls.job_name(service),
             label=f"weights of {service.variant}",
-            script=partial(_weights, target, service),
+            work=partial(pulls.work, target, service),
+            keep=True,
+            ended=partial(pulls.ended, target, service),
         )

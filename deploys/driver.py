@@ -7,6 +7,7 @@ from pyinfra.api.operation import operation
 
 from hermeion import operations
 from hermeion.apply import Target
+from hermeion.jobs import Work
 from hermeion.scripts.driver import driver_script
 
 
@@ -26,12 +27,13 @@ def apply(target: Target) -> None:
             name="Driver: repository and packages",
             job="driver",
             label="driver",
-            script=lambda: driver_script(spec, target.plan, target.probe, ca=wanted.ca, keys=wanted.keys),
+            work=lambda: Work(driver_script(spec, target.plan, target.probe, ca=wanted.ca, keys=wanted.keys)),
         )
     operations.reboot_unless(
         name="Driver: load it, by a reboot if it must be",
         judge=target.judge,
         serving=target.serving,
         timeout=spec.hermes_driver.reboot_timeout,
+        begun=target.begun,
     )
     compare_gpus(name="Driver: compare the GPUs with the plan", target=target)

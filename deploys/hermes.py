@@ -9,11 +9,12 @@ import sys
 from pyinfra.api.exceptions import DeployError
 from pyinfra.context import host, inventory, state
 
-from hermeion.apply import Target, Wanted, prepare
+from hermeion.apply import Target, prepare
 from hermeion.errors import HermeionError, InventoryError
 from hermeion.narration import narrate
 from hermeion.operations import refuse
 from hermeion.resources import share
+from hermeion.wanted import Wanted
 
 sys.path.insert(0, str(share("deploys").parent))
 
@@ -34,6 +35,16 @@ try:
 except HermeionError as error:
     wanted.refused(host, error)
     refuse(name="Refuse: what cannot work here")
+
+# Weights and engines come while the driver is built, a reboot included; who needs them waits for them.
+if target is not None and "cache" in target.pending:
+    cache.begin(target)
+
+if target is not None and target.docker_first:
+    container_runtime.begin(target)
+
+if target is not None and "service" in target.pending:
+    service.begin(target)
 
 if target is not None and "driver" in target.pending:
     driver.apply(target)

@@ -6,10 +6,11 @@ pyinfra INVENTORY deploys/probe.py --dry      asks, and leaves the answers in th
 from pyinfra.api.exceptions import DeployError
 from pyinfra.context import host, inventory, state
 
-from hermeion.apply import Wanted, observe, read_models
+from hermeion.drafts import observe, read_models, real
 from hermeion.errors import HermeionError, InventoryError
 from hermeion.narration import NOTES, keep, narrate
 from hermeion.saved_hosts import dump_host
+from hermeion.wanted import Wanted
 
 narrate(state, host)
 
@@ -19,10 +20,10 @@ except InventoryError as error:
     raise DeployError(str(error)) from error
 
 try:
-    probe = observe(host, wanted.spec)
+    probe = observe(real(state, host), wanted.spec)
     facts, unread = {}, None
     try:
-        facts = read_models(state, host, wanted, probe)
+        facts = read_models(state, real(state, host), wanted, probe)
     except HermeionError as error:  # a host that cannot reach a model's files is still worth saving
         unread = str(error)
     keep(host, {"saved": dump_host(host.name, probe, facts), "unread": unread})

@@ -2,107 +2,34 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 from pyinfra.api.host import Host
-from pyinfra.api.inventory import Inventory
 from pyinfra.api.state import State
 
-from hermeion import narration, presentation
+from hermeion import narration, presentation, pulls
 from hermeion.answers import parse_answers
 from hermeion.checks import check_plan
-from hermeion.demands import check_inventory
+from hermeion.drafts import Draft, draft, observe
 from hermeion.drivers import check_image_cuda
-from hermeion.errors import ApplyError, HermeionError, InventoryError, PlacementError
-from hermeion.facts import HostProbe, run_or_fail
+from hermeion.errors import ApplyError, HermeionError, PlacementError
+from hermeion.facts import run_or_fail
 from hermeion.hosts import reconcile
-from hermeion.inventory import HostSpec, parse_host_spec
-from hermeion.model_files import model_question, read_model
-from hermeion.named_files import read_locks, read_named
+from hermeion.jobs import Work, start_script
 from hermeion.operations import Judgement
-from hermeion.planner import make_plan, unread_models
+from hermeion.planner import make_plan
 from hermeion.plans import Plan, RuntimePlan, Service
 from hermeion.probe import Probe
-from hermeion.reports import refusal_json, seen_json, wanted_json
+from hermeion.registry import ImageFacts, image_question, read_image
 from hermeion.resources import share
-from hermeion.runtime import decide_runtime
-from hermeion.saved_hosts import canonical
+from hermeion.rooms import check_room
+from hermeion.runtime import decide_runtime, gpu_access
 from hermeion.scripts.service import answer_script
-from hermeion.sources import (
-    Sources,
-    check_room,
-    question_script,
-    read_answers,
-    settle,
-)
+from hermeion.sources import Sources, combine, settle
 from hermeion.stages import Stages, find_stages, has_engine
-from hermeion.variants import ModelFacts
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What the inventory wants of a host, with the texts of the files it names on this machine.
-
-    Attributes:
-        ca: Certificates of ``hermes_mirrors/ca``, or ``None``.
-        keys: Public keys of the mirrors of package repositories, as text, by ``apt/nvidia`` and so on.
-        locks: Locked requirements of native engines, as text, by service.
-        token: Token for the Hub from the environment variable HF_TOKEN, or ``None``.
-    """
-
-    spec: HostSpec
-    ca: str | None
-    keys: Mapping[str, str]
-    locks: Mapping[str, str]
-    token: str | None = field(repr=False)
-
-    @classmethod
-    def of(cls, inventory: Inventory, host: Host) -> Wanted:
-        """Check the data of every host of the run, and read this host's.
-
-        Raises:
-            InventoryError: One line per problem, of all hosts.
-        """
-        problems: list[str] = []
-        own: HostSpec | None = None
-        for other in inventory:
-            try:
-                data: dict[str, object] = other.data.dict()  # type: ignore[no-untyped-call]
-                spec = parse_host_spec(other.name, data)
-                check_inventory(other.name, spec)
-                _files(other.name, spec)
-            except InventoryError as error:
-                problems += str(error).splitlines()
-                continue
-            if other is host or other.name == host.name:
-                own = spec
-        if problems or own is None:
-            raise InventoryError("\n".join(["the inventory cannot be used:", *dict.fromkeys(problems)]))
-        ca, keys, locks = _files(host.name, own)
-        return cls(spec=own, ca=ca, keys=keys, locks=locks, token=os.environ.get("HF_TOKEN"))
-
-    def refused(self, host: Host, error: HermeionError) -> None:
-        """Remember and show why a host is refused."""
-        message = str(error)
-        narration.NOTES[host.name] = message
-        narration.keep(host, refusal_json(error))
-        narration.say(host, presentation.refusal(message.removeprefix(f"{host.name}: ")))
-
-
-def _files(host: str, spec: HostSpec) -> tuple[str | None, dict[str, str], dict[str, str]]:
-    """Texts of the files that the inventory names: certificates, keys of repositories, locks of native engines."""
-    mirrors = spec.hermes_mirrors
-    ca = read_named(host, "hermes_mirrors/ca", mirrors.ca)
-    keys = {}
-    for kind, group in (("apt", mirrors.apt), ("rpm", mirrors.rpm)):
-        for name in type(group).model_fields:
-            path = getattr(getattr(group, name), "key", None)
-            if (text := read_named(host, f"hermes_mirrors/{kind}/{name}/key", path)) is not None:
-                keys[f"{kind}/{name}"] = text
-    return ca, keys, read_locks(host, spec)
+from hermeion.wanted import Wanted
 
 
 @dataclass(slots=True)
@@ -110,16 +37,32 @@ class Target:
     """One host with its plan and what is left to do.
 
     ``plan`` gains the GPUs' UUIDs once a driver answers: :meth:`refresh` makes it anew and compares.
+
+    Attributes:
+        draft: As it was found when the run began.
+        probe: As it was seen last.
+        works: By job, those that go on while other stages are at work.
+        again: Scripts that a reboot undoes, besides.
     """
 
     state: State
-    host: Host
-    wanted: Wanted
+    draft: Draft
     probe: Probe
     plan: Plan
     stages: Stages
     sources: dict[str, Sources]
-    facts: dict[str, ModelFacts]
+    works: dict[str, Work] = field(default_factory=dict)
+    again: list[str] = field(default_factory=list)
+
+    @property
+    def host(self) -> Host:
+        """The host."""
+        return self.draft.host
+
+    @property
+    def wanted(self) -> Wanted:
+        """What the inventory wants of it."""
+        return self.draft.wanted
 
     @property
     def pending(self) -> dict[str, tuple[str, ...]]:
@@ -127,7 +70,7 @@ class Target:
         return self.stages.pending
 
     def _plan(self) -> Plan:
-        return make_plan(self.host.name, self.wanted.spec, self.probe, self.facts, self.wanted.locks)
+        return make_plan(self.host.name, self.wanted.spec, self.probe, self.draft.facts, self.wanted.locks)
 
     def refresh(self) -> str | None:
         """Probe again and make the plan again; ``None`` if every decision is the same, else both sides."""
@@ -155,6 +98,40 @@ class Target:
         except HermeionError as error:
             return Judgement(refusal=str(error))
         return Judgement() if driver.action == "leave alone" else Judgement(due=driver.reboot or driver.reason)
+
+    def once(self, job: str, make: Callable[[], Work]) -> Work:
+        """What a job does that is begun now and waited for later: the same both times, whatever was learnt between."""
+        if job not in self.works:
+            self.works[job] = make()
+        return self.works[job]
+
+    def begin(self, job: str, make: Callable[[], Work]) -> str:
+        """What starts such a job."""
+        return start_script(job, self.once(job, make), keep=True)
+
+    def begun(self) -> tuple[str, ...]:
+        """What starts all of them again, after a reboot."""
+        return (*(start_script(job, work, keep=True) for job, work in self.works.items()), *self.again)
+
+    @property
+    def docker_first(self) -> bool:
+        """Whether Docker is installed before the driver, so that images come while the driver is built.
+
+        Not where it changes what runs, or hands out GPUs by a runtime of the toolkit, which comes with the driver.
+        """
+        lacks = any(service.image and not has_engine(service, self.probe) for service in self.plan.services)
+        bare = self.probe.docker is None and gpu_access(self.probe) == "cdi"
+        return bool(lacks and bare and {"driver", "runtime"} <= set(self.pending))
+
+    @property
+    def images_can_come(self) -> bool:
+        """Whether Docker can pull before the runtime stage, and is not restarted by it."""
+        return self.docker_first or "runtime" not in self.pending
+
+    def docker_alone(self) -> RuntimePlan:
+        """The part of the runtime that needs no driver."""
+        whole = self.decide_runtime(driver_changes=True)
+        return whole.model_copy(update={"toolkit": (), "remove": (), "specification": False})
 
     def decide_runtime(self, *, driver_changes: bool) -> RuntimePlan:
         """What has to be done to Docker and the toolkit, from what the host was last seen to be like."""
@@ -184,34 +161,6 @@ class Target:
         return self.plan.services
 
 
-def observe(host: Host, spec: HostSpec) -> Probe:
-    """The probe of a host, fresh.
-
-    Raises:
-        PlacementError: The host gave no answer that can be read.
-    """
-    probe: Probe | None = host.get_fact(HostProbe, cache=spec.hermes_cache, _ignore_errors=True)
-    if not isinstance(probe, Probe):
-        raise PlacementError(f"{host.name}: the probe gave no answer. Log in and look whether `sh` works there.")
-    return probe
-
-
-def read_models(state: State, host: Host, wanted: Wanted, probe: Probe) -> dict[str, ModelFacts]:
-    """What the files of own models say, for those that the plan needs and the inventory does not describe.
-
-    Raises:
-        HermeionError: A model cannot be read, is broken, or is of no known kind.
-    """
-    spec = wanted.spec
-    entries = {entry.name: entry for entry in spec.hermes_catalog}
-    facts = {}
-    for name in unread_models(host.name, spec, probe, wanted.locks):
-        script = model_question(spec, entries[name], ca=wanted.ca, token=wanted.token)
-        lines = run_or_fail(state, host, script, f"asking about {name}")
-        facts[name] = read_model(host.name, spec, entries[name], parse_answers(lines))
-    return facts
-
-
 def _settled(plan: Plan, sources: dict[str, Sources]) -> Plan:
     services = tuple(
         settle(service, sources[service.name]) if service.name in sources else service for service in plan.services
@@ -225,37 +174,49 @@ def _with_remarks(plan: Plan, remarks: tuple[str, ...]) -> Plan:
     return plan.model_copy(update={"driver": plan.driver.model_copy(update={"remarks": said})})
 
 
+def _ask(state: State, own: Draft, service: Service) -> Sources | None:
+    """What the sources say about a service; ``None``: all that it needs is on the host."""
+    host, wanted = own.host, own.wanted
+    complete = pulls.has_weights(own, service)
+    if complete and has_engine(service, own.probe):
+        return None
+    image = None if has_engine(service, own.probe) else service.image
+    revision, files = (str(service.revision), ()) if complete else pulls.ask(state, own, service)
+    found = ImageFacts(digest=service.image.digest) if service.image else ImageFacts()
+    if image:
+        lines = run_or_fail(state, host, image_question(service, ca=wanted.ca), "asking the registry")
+        found = read_image(host.name, service, parse_answers(lines))
+    return combine(revision, files, found)
+
+
 def prepare(state: State, host: Host, wanted: Wanted) -> Target:
     """Probe, plan, judge, and ask the sources where something is to be pulled. Changes nothing.
 
     Raises:
         HermeionError: This host cannot have what is wanted; the message says why and what to do.
     """
-    spec = wanted.spec
-    narration.see(host, {"wanted": wanted_json(spec)})
-    probe = observe(host, spec)
-    narration.see(host, seen_json(host.name, probe))
-    facts = read_models(state, host, wanted, probe)
-    narration.see(host, {"models": canonical(facts)})
-    plan = make_plan(host.name, spec, probe, facts, wanted.locks)
-    for finding in check_plan(plan, reconcile(host.name, probe)):
+    own = draft(state, host)
+    host = own.host
+    spec, probe = wanted.spec, own.probe
+    for finding in check_plan(own.plan, reconcile(host.name, probe)):
         if finding.severity == "error":
             raise PlacementError(f"{finding.subject}: {finding.message}")
-    sources: dict[str, Sources] = {}
-    for service in plan.services:
-        complete = service.path is not None or probe.weights.get(service.snapshot) == "complete"
-        if service.revision and complete and has_engine(service, probe):
+    asked = {service.name: _ask(state, own, service) for service in own.plan.services}
+    sources = {name: found for name, found in asked.items() if found}
+    plan = _settled(own.plan, sources)
+    ways: dict[str, str] = {}
+    for before, service in zip(own.plan.services, plan.services, strict=True):
+        if not (found := sources.get(service.name)):
             continue
-        script = question_script(spec, service, ca=wanted.ca, token=wanted.token)
-        lines = run_or_fail(state, host, script, "asking the Hub and the registry")
-        sources[service.name] = read_answers(host.name, spec, service, parse_answers(lines))
-    plan = _settled(plan, sources)
-    for service in plan.services:
-        if found := sources.get(service.name):
-            remarks = check_image_cuda(host.name, service, found.cuda, found.requires, plan.driver)
-            plan = _with_remarks(plan, remarks)
-            check_room(host.name, service, found, probe)
+        remarks = check_image_cuda(host.name, service, found.cuda, found.requires, plan.driver)
+        plan = _with_remarks(plan, remarks)
+        route = None if pulls.has_weights(own, service) else pulls.expect(state, own, before, service)
+        check_room(host.name, service, found, probe, pulls=route is not None and route.kind != "shared")
+        if route:
+            ways[service.variant] = pulls.route_text(route)
     stages = find_stages(spec, plan, probe, templates=share("templates"), ca=wanted.ca)
     narration.keep(host, {"plan": plan.to_json(), "pending": stages.pending})
-    narration.say(host, presentation.plan_text(plan, stages))
-    return Target(state, host, wanted, probe, plan, stages, sources, facts)
+    narration.say(host, presentation.plan_text(plan, stages, ways))
+    target = Target(state, own, probe, plan, stages, sources)
+    pulls.register(target)
+    return target

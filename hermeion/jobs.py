@@ -1,8 +1,9 @@
 """Long work on a host runs as a job: a transient systemd unit that outlives the connection.
 
-A job's script prints ``##total BYTES``, ``##progress DONE TOTAL`` and ``##note TEXT`` for people who wait,
-``##error TEXT`` when it fails for a reason that one sentence tells, and ``##log TEXT`` for what an engine said before
-it failed; all other output is kept for the day it fails. The next run attaches to a job that is still running.
+A job's script prints ``##total BYTES``, ``##progress DONE TOTAL`` (bytes), ``##files DONE TOTAL`` and ``##note TEXT`` for
+people who wait, ``##fact KEY VALUE`` for programs, ``##error TEXT`` when it fails for a reason that one sentence tells,
+and ``##log TEXT`` for what an engine said before it failed; all other output is kept for the day it fails. The next run
+attaches to a job that is still running.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ import hashlib
 import json
 import shlex
 from collections import deque
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
 
 from hermeion.records import Record
 
@@ -23,6 +27,17 @@ SAID_LINES = 400
 
 FOLDER = "/run/hermeion/jobs"
 """On tmpfs and private: a job's script may hold a token for as long as it runs."""
+
+
+class Work(NamedTuple):
+    """What a job does.
+
+    Attributes:
+        secrets: Texts by file name: files of :func:`secrets_folder`, for the job's eyes alone.
+    """
+
+    script: str
+    secrets: Mapping[str, str] = MappingProxyType({})
 
 
 class HostFile(Record):
@@ -49,37 +64,58 @@ def write_files(files: tuple[HostFile, ...] | list[HostFile]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def start_script(job: str, script: str) -> str:
+def secrets_folder(job: str) -> str:
+    """Where a job finds its secrets, a file each; it is gone when the job has ended, however it ended."""
+    return f"{FOLDER}/{job}.secrets"
+
+
+def start_script(job: str, work: Work, *, keep: bool = False) -> str:
     """Start a job, or attach to the same one that is running. Goes over standard input.
 
     A job of the same name with another script, left by a run that wanted something else, is waited for first.
+
+    Another secret does not make it another job.
+
+    Args:
+        keep: Whether the same job that has ended well since the host's start counts as this one.
     """
-    body = base64.b64encode(script.encode()).decode()
-    identity = hashlib.sha256(script.encode()).hexdigest()
-    unit = f"hermeion-{job}"
+    body = base64.b64encode(work.script.encode()).decode()
+    identity = hashlib.sha256(work.script.encode()).hexdigest()
+    unit, folder = f"hermeion-{job}", secrets_folder(job)
+    hidden = "".join(
+        f"printf %s {base64.b64encode(text.encode()).decode()} | base64 -d > {folder}/{shlex.quote(name)}\n"
+        for name, text in sorted(work.secrets.items())
+    )
+    ended = (
+        f"[ \"$(cat {job}.id {job}.status 2>/dev/null | tr '\\n' ' ')\" != \"{identity} 0 \" ] || exit 0"
+        if keep
+        else ""
+    )
     return f"""set -eu
 umask 077
 install -d -m 0711 /run/hermeion
 install -d -m 0700 {FOLDER}
 cd {FOLDER}
-while case $(systemctl show -p ActiveState --value {unit}.service) in active|activating) ;; *) false ;; esac
+while case $(systemctl show -p ActiveState --value {unit}.service) in active|activating|deactivating) ;; *) false ;; esac
 do
-  if [ "$(cat {job}.id 2>/dev/null)" = {identity} ]; then exit 0; fi
+  if [ ! -e {job}.status ] && [ "$(cat {job}.id 2>/dev/null)" = {identity} ]; then exit 0; fi
   sleep 1
 done
+{ended}
 systemctl reset-failed {unit}.service 2>/dev/null || true
-rm -f {job}.log {job}.status
-printf %s {body} | base64 -d > {job}.sh
+rm -rf {job}.log {job}.status {folder}
+mkdir {folder}
+{hidden}printf %s {body} | base64 -d > {job}.sh
 echo {identity} > {job}.id
 cat > {job}.run <<'END'
 cd {FOLDER}
 sh {job}.sh > {job}.log 2>&1
 echo $? > {job}.status.new
-rm -f {job}.sh
 mv {job}.status.new {job}.status
 END
 : > {job}.log
-systemd-run --quiet --collect --unit={unit} --description="Hermeion: {job}" /bin/sh {FOLDER}/{job}.run
+systemd-run --quiet --collect --unit={unit} --description="Hermeion: {job}" \
+  -p "ExecStopPost=/bin/rm -rf {FOLDER}/{job}.sh {folder}" /bin/sh {FOLDER}/{job}.run
 """
 
 
@@ -101,6 +137,8 @@ class JobLog:
     Attributes:
         done: Bytes done, or 0.
         total: Bytes in all, or 0 when nobody said.
+        files: Files done and in all, or ``(0, 0)``.
+        facts: Figures for programs, as text.
         note: The latest note.
         error: Why the job failed, in a sentence that needs nothing else.
         tail: The last lines that were not meant for the progress display.
@@ -112,6 +150,8 @@ class JobLog:
     def __init__(self) -> None:
         self.done = 0
         self.total = 0
+        self.files = (0, 0)
+        self.facts: dict[str, str] = {}
         self.note = ""
         self.error = ""
         self.tail: deque[str] = deque(maxlen=TAIL_LINES)
@@ -144,6 +184,12 @@ class JobLog:
             self.done, self.total = int(done), int(total)
         elif line.startswith("##total "):
             self.total = int(line.split()[1])
+        elif line.startswith("##files "):
+            done, total, *_ = line.split()[1:]
+            self.files = int(done), int(total)
+        elif line.startswith("##fact "):
+            key, _, value = line[7:].partition(" ")
+            self.facts[key] = value
         elif line.startswith("##note "):
             self.note = line[7:]
         elif line.startswith("##error "):

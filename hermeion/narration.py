@@ -12,6 +12,7 @@ import os
 import socket
 import sys
 import time
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -102,20 +103,42 @@ def say(host: Host, text: str) -> None:
 
 
 class Progress:
-    """Prints what a job does: bytes every ``interval`` seconds, notes when they change or after ``patience`` ones."""
+    """Prints what a job does: bytes every ``interval`` seconds, notes when they change or after ``patience`` ones.
 
-    def __init__(self, host: Host, label: str, interval: float = 2.0, patience: float = 10.0) -> None:
-        self.host, self.label, self.interval, self.patience = host, label, interval, patience
+    The rate is that of the last ``window`` seconds: what was there before, or came faster once, says nothing about
+    the time that is left.
+    """
+
+    def __init__(
+        self, host: Host, label: str, interval: float = 2.0, patience: float = 10.0, window: float = 20.0
+    ) -> None:
+        self.host, self.label, self.interval, self.patience, self.window = host, label, interval, patience, window
         self.begun = self.last = time.monotonic()
         self.shown = ""
+        self.seen: deque[tuple[float, int]] = deque()
+
+    def _rate(self, now: float, done: int) -> float:
+        """Bytes a second."""
+        if self.seen and done < self.seen[-1][1]:
+            self.seen.clear()  # something was begun anew
+        self.seen.append((now, done))
+        while len(self.seen) > 2 and self.seen[1][0] < now - self.window:
+            self.seen.popleft()
+        first, had = self.seen[0]
+        return (done - had) / (now - first) if now > first else 0.0
 
     def show(self, log: JobLog) -> None:
         """Print the state of the job, if it is time."""
         now = time.monotonic()
+        rate = self._rate(now, log.done)
         if now - self.last < self.interval and not log.status:
             return
         moving = 0 < log.done < log.total
-        text = format_progress(log.done, log.total, now - self.begun) if moving else log.note
+        text = format_progress(log.done, log.total, rate) if moving else log.note
+        if moving and log.files[1] > 1:
+            text += f", {log.files[0]} of {log.files[1]} files"
+        if moving and rate == 0 and log.note:
+            text += f"; {log.note}"
         if not text or (text == self.shown and (now - self.last < self.patience or log.status)):
             return
         after = "" if moving else f" ({format_seconds(now - self.begun)})"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from typing import NamedTuple
 
 import gevent
@@ -17,8 +17,9 @@ from pyinfra.context import state as context_state
 from hermeion import narration, rolls
 from hermeion.errors import HermeionError
 from hermeion.facts import run
-from hermeion.jobs import JobLog, poll_script, start_script
+from hermeion.jobs import JobLog, Work, poll_script, start_script
 from hermeion.probe import boot_script
+from hermeion.scripts.apt import LOCK as APT_LOCK
 
 POLL_SECONDS = 0.5
 LOST_SECONDS = 300
@@ -29,6 +30,16 @@ AWAY_SECONDS = 15
 
 SETTLE_SECONDS = 120
 """How long a rebooted host may take from its first answer until its driver is up."""
+
+REBOOT = f"""mkdir -p /run/hermeion
+exec 9>{APT_LOCK}
+flock -w 1800 9 || {{ echo 'a package manager has been at work for half an hour' >&2; exit 1; }}
+# Nothing of ours may be within a transaction of packages when the host goes down.
+systemctl stop 'hermeion-weights-*.service' 'hermeion-engine-*.service'
+sync
+systemd-run --quiet --on-active=1 --timer-property=AccuracySec=100ms systemctl reboot
+"""
+"""A moment later, so that the command still gets its answer; the timer's usual accuracy is a minute."""
 
 SERVE_SECONDS = 1800
 """How long its services may take from then on until they answer: hundreds of GB are read from disk."""
@@ -83,28 +94,57 @@ def follow(job: str, label: str, explain: Callable[[str], str | None] | None = N
 
 @operation(is_idempotent=False)
 def job(
-    job: str, label: str, script: Callable[[], str], explain: Callable[[str], str | None] | None = None
+    job: str,
+    label: str,
+    work: Callable[[], Work],
+    explain: Callable[[str], str | None] | None = None,
+    keep: bool = False,
+    ended: Callable[[], None] | None = None,
 ) -> Generator[StringCommand, None, None]:
     """Run a script as a job that outlives the connection, or attach to it, and wait for it.
 
     Args:
         job: Name of the job: the same work has the same name.
-        script: Gives the script when its turn has come; an empty one: there is nothing to do after all.
+        work: Gives the work when its turn has come; one with an empty script: there is nothing to do after all.
         explain: Tells from what an engine said why it failed, or ``None``.
+        keep: Whether it is not done again if it was begun earlier in the run and has ended well.
+        ended: Called when the job has ended, well or not.
     """
     if context_state.current_stage != StateStage.Execute:
         yield StringCommand("true")  # a preview: the script may depend on what earlier steps find out
         return
     try:
-        text = script()
+        own = work()
     except HermeionError as error:
         yield fail_here(str(error))
         return
-    if not text:
+    if not own.script:
         return
-    yield StringCommand("sh", "-s", _stdin=start_script(job, text))
-    if failure := follow(job, label, explain):
+    yield StringCommand("sh", "-s", _stdin=start_script(job, own, keep=keep))
+    failure = follow(job, label, explain)
+    if ended:
+        ended()
+    if failure:
         yield fail_here(failure)
+
+
+@operation(is_idempotent=False)
+def begin(scripts: Callable[[], Sequence[str]]) -> Generator[StringCommand, None, None]:
+    """Start jobs and wait for none of them.
+
+    Args:
+        scripts: Gives what starts each (:func:`hermeion.jobs.start_script`) when its turn has come.
+    """
+    if context_state.current_stage != StateStage.Execute:
+        yield StringCommand("true")
+        return
+    try:
+        own = scripts()
+    except HermeionError as error:
+        yield fail_here(str(error))
+        return
+    for script in own:
+        yield StringCommand("sh", "-s", _stdin=script)
 
 
 class Judgement(NamedTuple):
@@ -121,7 +161,10 @@ class Judgement(NamedTuple):
 
 @operation(is_idempotent=False)
 def reboot_unless(
-    judge: Callable[[], Judgement], serving: Callable[[], dict[str, str]], timeout: int
+    judge: Callable[[], Judgement],
+    serving: Callable[[], dict[str, str]],
+    timeout: int,
+    begun: Callable[[], Sequence[str]],
 ) -> Generator[StringCommand, None, None]:
     """Reboot and wait, unless the host is well without it; one host of a service at a time.
 
@@ -129,6 +172,7 @@ def reboot_unless(
         judge: Asks the host.
         serving: Services that run here now, each with a script that ends with 0 once it answers.
         timeout: Seconds to wait for the host to come back.
+        begun: What started the jobs that go on meanwhile: a reboot ends them, and they are started again.
     """
     yield StringCommand("sync")
     first = judge()
@@ -139,12 +183,14 @@ def reboot_unless(
         return
     services = serving()
     with rolls.turn(services):  # nothing is yielded in here: a command that fails would leave the lock to nobody
-        trouble = _reboot(first.due, services, timeout, judge)
+        trouble = _reboot(first.due, services, timeout, judge, begun())
     if trouble:
         yield fail_here(trouble)
 
 
-def _reboot(due: str, services: dict[str, str], timeout: int, judge: Callable[[], Judgement]) -> str | None:
+def _reboot(
+    due: str, services: dict[str, str], timeout: int, judge: Callable[[], Judgement], begun: Sequence[str]
+) -> str | None:
     """Reboot, unless a host of the same services has not come back; what went wrong, or ``None``."""
     host, state = context_host, context_state
     if short := rolls.who_stopped(services):
@@ -155,13 +201,14 @@ def _reboot(due: str, services: dict[str, str], timeout: int, judge: Callable[[]
         )
     before = _boot()
     narration.say(host, f"  rebooting: {due}")
-    # A moment later, so that this command still gets its answer; the timer's usual accuracy is a minute.
-    begun, _, error = run(
-        state, host, "systemd-run --quiet --on-active=1 --timer-property=AccuracySec=100ms systemctl reboot"
-    )
-    if not begun:
+    goes, _, error = run(state, host, REBOOT)
+    if not goes:
         return f"{host.name}: cannot be rebooted: {error.strip() or 'systemd-run failed'}. Reboot it, then run again."
-    trouble = _come_back(before, timeout, judge) or _serve_again(services)
+    trouble = _come_back(before, timeout, judge)
+    if not trouble:
+        for script in begun:
+            run(state, host, script)  # whoever waits for the job sees if it does not run
+        trouble = _serve_again(services)
     if trouble:
         rolls.stop(services, host.name)
     return trouble

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from hermeion.gpu_names import describe_models
 from hermeion.plans import Plan, Service
 from hermeion.stages import Stages
@@ -38,8 +41,12 @@ def _runs_from(service: Service) -> str:
     return f"native, from {service.package.folder if service.package else service.engine}"
 
 
-def plan_text(plan: Plan, stages: Stages) -> str:
-    """One line when there is nothing to do; else the plan, its stages and their reasons."""
+def plan_text(plan: Plan, stages: Stages, ways: Mapping[str, str] = MappingProxyType({})) -> str:
+    """One line when there is nothing to do; else the plan, its stages and their reasons.
+
+    Args:
+        ways: By variant, how weights that are missing come to the host.
+    """
     if not stages.pending:
         names = ", ".join(
             f"{service.name} serves {service.variant} (release {service.release_id})" for service in plan.services
@@ -49,6 +56,7 @@ def plan_text(plan: Plan, stages: Stages) -> str:
     lines = [service_text(service) for service in plan.services]
     lines += [f"not taken: {r.service}: {r.option}: {r.reason}" for r in plan.rejections]
     lines += [f"{stage}: {reason}" for stage, reasons in stages.pending.items() for reason in reasons]
+    lines += [f"  weights of {variant}: {way}" for variant, way in ways.items()]
     lines += [f"  mind: {remark}" for remark in stages.remarks]
     return "\n".join(lines)
 

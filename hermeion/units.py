@@ -28,9 +28,8 @@ def format_seconds(seconds: float) -> str:
     return f"{hours} h {minutes:02d} min"
 
 
-def format_progress(done: int, total: int, seconds: float) -> str:
-    """``done`` of ``total`` bytes after ``seconds``: bytes, share, rate and time left."""
-    rate = done / seconds if seconds > 0 else 0.0
+def format_progress(done: int, total: int, rate: float) -> str:
+    """``done`` of ``total`` bytes at ``rate`` bytes a second: bytes, share, rate and time left."""
     share = f"{100 * done / total:.0f} %" if total else "100 %"
     left = format_seconds((total - done) / rate) if rate > 0 else "unknown"
     return f"{format_bytes(done)} of {format_bytes(total)} ({share}), {format_bytes(int(rate))}/s, {left} left"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 
 from hermeion.hashes import sha256
@@ -28,10 +28,13 @@ def environment() -> str:
     return f"{FOLDER}/{sha256(requirements())[:12]}"
 
 
-def tools_script(spec: HostSpec, probe: Probe, *, ca: str | None, keys: Mapping[str, str]) -> str:
+def tools_script(
+    spec: HostSpec, probe: Probe, *, ca: str | None, keys: Mapping[str, str], packages: Sequence[str] = ()
+) -> str:
     """Make the environment, unless it is there.
 
     Args:
+        packages: Programs that are installed too, each a package of the same name, unless they are there.
         ca: The site's certificates, as text.
         keys: Public keys of the mirrors of package repositories, as text, by ``apt/nvidia`` and so on.
     """
@@ -41,7 +44,14 @@ def tools_script(spec: HostSpec, probe: Probe, *, ca: str | None, keys: Mapping[
         ["--no-input --disable-pip-version-check -q", f"--index-url {shlex.quote(index)}" if index else ""]
         + ([f"--cert {CA_PATH}"] if ca is not None else [])
     )
+    programs = "".join(
+        f"command -v {shlex.quote(name)} >/dev/null 2>&1 || {{\n  {install(spec, probe, [name], keys=keys)}\n}}\n"
+        for name in packages
+    )
     return f"""{write_files([*ca_files(spec, ca), HostFile(path=f"{FOLDER}/requirements.txt", content=requirements())])}
+# Two jobs of ours may want it at the same time.
+exec 8>/run/hermeion/tools.lock
+flock 8
 if [ ! -x {venv}/bin/python ]; then
   echo "##note installing the Hub client"
   if ! python3 -c 'import venv, ensurepip' 2>/dev/null; then
@@ -55,4 +65,5 @@ if [ ! -x {venv}/bin/python ]; then
   {venv}.new/bin/pip install {pip} --require-hashes --only-binary=:all: -r {FOLDER}/requirements.txt
   mv {venv}.new {venv}
 fi
+{programs}exec 8>&-
 """

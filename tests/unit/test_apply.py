@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 
 from hermeion import apply, facts
-from hermeion.apply import Target, Wanted
+from hermeion.apply import Target
+from hermeion.drafts import Draft
 from hermeion.errors import ApplyError
 from hermeion.planner import make_plan
 from hermeion.probe import Probe, parse_probe
 from hermeion.stages import Stages
+from hermeion.wanted import Wanted
 from tests.unit.builders import H100, NAME, RTX_4090, bare_text, make_probe, make_sources, make_spec, uuid_of
 
 
@@ -27,7 +29,7 @@ def target(monkeypatch: pytest.MonkeyPatch, then: Probe, cards: tuple[str, ...] 
     host: Any = SimpleNamespace(name=NAME)
     state: Any = SimpleNamespace()
     wanted = Wanted(spec=spec, ca=None, keys={}, locks={}, token="secret")
-    return Target(state, host, wanted, before, plan, Stages(), sources, {})
+    return Target(state, Draft(host, wanted, before, {}, plan), before, plan, Stages(), sources)
 
 
 def test_driver_completes_the_plan(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -190,7 +190,11 @@ def test_virtual_environment(uv: Path, tmp_path: Path) -> None:
     # What the distribution gives is another test's business.
     kept = [line for line in script.splitlines() if not line.startswith("apt install")]
     text = "\n".join(kept).replace("/opt/hermeion", f"{tmp_path}/opt").replace("root:root", "$(id -u):$(id -g)")
-    text = text.replace("apt update", ":").replace("/etc/hermeion", f"{tmp_path}/etc")
+    text = (
+        text.replace("apt update", ":")
+        .replace("/etc/hermeion", f"{tmp_path}/etc")
+        .replace("/run/hermeion", str(tmp_path))
+    )
     done = subprocess.run(["sh", "-s"], input=text, capture_output=True, text=True, check=False)
     folder = tmp_path / "opt" / "engines" / f"vllm-0.33.0-{sha256[:12]}"
 

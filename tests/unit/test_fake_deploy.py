@@ -62,6 +62,9 @@ def test_operations_are_the_stages_in_order(runs: Runs) -> None:
 
     assert [
         "Refuse: what cannot work here",
+        "Cache: begin with the weights",
+        "Runtime: Docker and Compose",
+        "Service: begin with the engines",
         "Driver: repository and packages",
         "Driver: load it, by a reboot if it must be",
         "Driver: compare the GPUs with the plan",
@@ -94,7 +97,7 @@ def test_not_served(runs: Runs) -> None:
 
     assert f"    @fake/refused: {REFUSED}\n" in end
     assert "    @fake/silent: the probe gave no answer." in end
-    assert "    @fake/bare: driver failed:\n" in end
+    assert "    @fake/bare: Docker failed:\n" in end
     assert "@fake/done" not in end
     assert {"@fake/refused", "@fake/silent", "@fake/bare"} == set(runs.report("apply")["failed"])
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hermeion.jobs import TAIL_LINES, HostFile, JobLog, poll_script, start_script, write_files
+from hermeion.jobs import TAIL_LINES, HostFile, JobLog, Work, poll_script, start_script, write_files
 
 
 def read(*polls: tuple[str, int, str]) -> JobLog:
@@ -25,6 +25,7 @@ def read(*polls: tuple[str, int, str]) -> JobLog:
         ("##progress 5 10\n", 5, 10, "", []),
         ("##total 7\n", 0, 7, "", []),
         ("##note hello there\n", 0, 0, "hello there", []),
+        ("##files 3 7\n##fact fetched 12\n", 0, 0, "", []),
         ("dlstatus:1:20.5:Retrieving file 1 of 5\n", 0, 0, "20 % Retrieving file 1 of 5", []),
         ("pmstatus:nvidia-driver:80.0:Installing: now\n", 0, 0, "80 % Installing: now", []),
         ("first\n\n  \nsecond\n", 0, 0, "", ["first", "second"]),
@@ -157,7 +158,14 @@ def test_file_that_cannot_be_written(tmp_path: Path) -> None:
     assert ["x"] == [child.name for child in (tmp_path / "folder").iterdir()]
 
 
-@pytest.mark.parametrize("script", [start_script("weights-hermes", HOSTILE), poll_script("weights-hermes", 17)])
+@pytest.mark.parametrize(
+    "script",
+    [
+        start_script("weights-hermes", Work(HOSTILE)),
+        start_script("weights-hermes", Work(HOSTILE, {"token": HOSTILE}), keep=True),
+        poll_script("weights-hermes", 17),
+    ],
+)
 def test_scripts_are_shell(script: str) -> None:
     """What goes to a host is shell, whatever the job holds."""
     done = subprocess.run(["sh", "-n"], input=script, capture_output=True, text=True, check=False)
@@ -172,6 +180,95 @@ def fake_systemctl(folder: Path, state: str) -> str:
     tool.write_text(f"#!/bin/sh\necho {state}\n")
     tool.chmod(0o755)
     return f"PATH={tool.parent}:$PATH\n"
+
+
+SECRET = "hf_secret"
+
+
+class Host:
+    """A folder in which jobs are started; systemd is played by two small programs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.jobs = folder / "run" / "jobs"
+        tools = folder / "bin"
+        tools.mkdir()
+        # Active until the unit's state is set; what is started runs at once and writes down how it was called.
+        for name, text in {
+            "systemctl": f'[ "$1" = show ] && cat {folder}/state || true',
+            "systemd-run": f'printf "%s\\n" "$@" >> {folder}/started; shift $(($# - 2)); [ -e {folder}/slow ] || "$@"',
+        }.items():
+            (tools / name).write_text(f"#!/bin/sh\n{text}\n")
+            (tools / name).chmod(0o755)
+        self.state("inactive")
+
+    def state(self, state: str) -> None:
+        """What systemd says of every unit."""
+        (self.folder / "state").write_text(f"{state}\n")
+
+    def start(self, work: Work, *, keep: bool = False) -> int:
+        """Start the job ``j``; how often systemd was asked to start one, in all."""
+        script = start_script("j", work, keep=keep).replace("/run/hermeion", f"{self.folder}/run")
+        script = script.replace("install -d -m 0711", "install -d -m 0755")
+        done = run(f"PATH={self.folder}/bin:$PATH\n{script}", self.folder)
+        assert (0, "") == (done.returncode, done.stderr)
+        started = self.folder / "started"
+        return started.read_text().count("--unit=hermeion-j") if started.exists() else 0
+
+
+def test_job_runs(tmp_path: Path) -> None:
+    """A job leaves its output and its status; the next run of the same one is another one."""
+    host = Host(tmp_path)
+
+    assert 1 == host.start(Work("echo hello; exit 3"))
+    assert ("hello\n", "3\n") == ((host.jobs / "j.log").read_text(), (host.jobs / "j.status").read_text())
+    assert 2 == host.start(Work("echo hello; exit 3"))
+
+
+@pytest.mark.parametrize(("ends", "again"), [("true", 1), ("false", 2)])
+def test_job_that_was_begun_earlier(tmp_path: Path, ends: str, again: int) -> None:
+    """A job that was begun earlier in the run is not done again if it has ended well, and is if it has not."""
+    host = Host(tmp_path)
+    host.start(Work(ends), keep=True)
+
+    assert again == host.start(Work(ends), keep=True)
+    assert again + 1 == host.start(Work("another"), keep=True)
+
+
+def test_job_that_runs(tmp_path: Path) -> None:
+    """The same job that is running is attached to, another secret notwithstanding."""
+    host = Host(tmp_path)
+    (tmp_path / "slow").touch()
+    host.start(Work("pull", {"token": SECRET}))
+    host.state("active")
+
+    assert 1 == host.start(Work("pull", {"token": "another"}))
+
+
+def test_secrets_of_a_job(tmp_path: Path) -> None:
+    """A job's secrets are private files; they are in no argument, nor in its script, and systemd takes them away."""
+    host = Host(tmp_path)
+    (tmp_path / "slow").touch()
+    host.start(Work("cat j.secrets/token", {"token": SECRET}))
+    secret = host.jobs / "j.secrets" / "token"
+    started = (tmp_path / "started").read_text()
+
+    assert SECRET == secret.read_text()
+    assert ("0o100600", "0o40700") == (oct(secret.stat().st_mode), oct(secret.parent.stat().st_mode))
+    assert SECRET not in started
+    assert [f"ExecStopPost=/bin/rm -rf {host.jobs}/j.sh {host.jobs}/j.secrets"] == [
+        line for line in started.splitlines() if line.startswith("ExecStopPost")
+    ]
+    assert [secret] == [path for path in tmp_path.rglob("*") if path.is_file() and SECRET in path.read_text()]
+
+
+def test_secrets_of_an_earlier_job(tmp_path: Path) -> None:
+    """A job does not find the secrets of the one before it."""
+    host = Host(tmp_path)
+    host.start(Work("true", {"token": SECRET}))
+    host.start(Work("ls j.secrets"))
+
+    assert "" == (host.jobs / "j.log").read_text()
 
 
 @pytest.mark.parametrize(
@@ -200,3 +297,10 @@ def test_error_in_one_sentence() -> None:
     log.feed(["(Reading database ... \r(Reading database ... 5%", "E: apt", "##error no room", "", "@=40 1"])
 
     assert ("no room", ["E: apt"]) == (log.error, list(log.tail))
+
+
+def test_files_and_facts() -> None:
+    """Files are counted beside the bytes; figures for programs are kept by name."""
+    log = read(("##files 3 7\n##fact source the Hub\n##fact fetched 12\n", 50, "0"))
+
+    assert ((3, 7), {"source": "the Hub", "fetched": "12"}) == (log.files, log.facts)

@@ -102,8 +102,31 @@ def test_progress_is_shown(stage: Stage) -> None:
     assert [
         "  weights: 400 bytes of 1000 bytes (40 %), 200 bytes/s, 3.0 s left",
         "  weights: 800 bytes of 1000 bytes (80 %), 200 bytes/s, 1.0 s left",
-        "  weights: 900 bytes of 1000 bytes (90 %), 180 bytes/s, 0.6 s left",
+        "  weights: 900 bytes of 1000 bytes (90 %), 177 bytes/s, 0.6 s left",
     ] == stage.said
+
+
+def test_rate_is_that_of_now(stage: Stage) -> None:
+    """What was there before the run does not count as speed, nor does what came faster long ago; files are told."""
+    steps = [90_000, *range(90_100, 94_100, 100)]
+    polls = [poll(f"##progress {done} 100000\n##files 3 9\n", i) for i, done in enumerate(steps)]
+    stage.answers = iter([*polls, poll("", 9, "0")])
+    operations.follow("j", "weights")
+
+    assert "  weights: 88.2 KiB of 97.7 KiB (90 %), 200 bytes/s, 48.5 s left, 3 of 9 files" == stage.said[0]
+    assert all(", 200 bytes/s, " in line for line in stage.said[:-1])
+
+
+def test_bytes_that_do_not_come(stage: Stage) -> None:
+    """While nothing comes, the note says why."""
+    stage.answers = iter(
+        [poll("##progress 5 10\n##note the Hub answers 429, next try in 30 s\n", 5)] * 5 + [poll("", 5, "0")]
+    )
+    operations.follow("j", "weights")
+
+    assert [
+        "  weights: 5 bytes of 10 bytes (50 %), 0 bytes/s, unknown left; the Hub answers 429, next try in 30 s"
+    ] == (stage.said)
 
 
 @pytest.mark.parametrize("trouble", [OSError("connection reset"), (False, [], ""), EOFError()])
@@ -144,11 +167,15 @@ def fresh_rolls(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rolls, "STOPPED", {})
 
 
-def reboot(*judgements: Judgement, timeout: int = 60, serving: Mapping[str, str] | None = None) -> list[str]:
+def reboot(
+    *judgements: Judgement, timeout: int = 60, serving: Mapping[str, str] | None = None, begun: tuple[str, ...] = ()
+) -> list[str]:
     """Run the operation on a host that says this of itself, the last one for ever; the commands it gave."""
     words = chain(judgements, repeat(judgements[-1]))
     generate: Any = operations.reboot_unless._inner
-    commands = generate(judge=lambda: next(words), serving=lambda: dict(serving or {}), timeout=timeout)
+    commands = generate(
+        judge=lambda: next(words), serving=lambda: dict(serving or {}), timeout=timeout, begun=lambda: begun
+    )
     return [str(command) for command in commands]
 
 
@@ -185,6 +212,15 @@ def test_services_answer_again(stage: Stage) -> None:
     assert ["ask hermes", "ask small", "ask hermes"] == stage.scripts[-3:]
     assert ["  small answers again after 0 s", "  hermes answers again after 1 s"] == stage.said[-2:]
     assert {} == rolls.STOPPED
+
+
+def test_jobs_go_on_after_a_reboot(stage: Stage) -> None:
+    """What was begun before a reboot is ended in order, and begun again before anything else is waited for."""
+    stage.answers = iter([*BACK, (True, [], ""), (True, [], "")])
+    reboot(Judgement(due="old module"), WELL, serving={"hermes": "ask"}, begun=("start weights",))
+
+    assert "systemctl stop 'hermeion-weights-*.service' 'hermeion-engine-*.service'" in stage.scripts[1]
+    assert ["start weights", "ask"] == stage.scripts[-2:]
 
 
 def test_service_that_does_not_answer_again(stage: Stage) -> None:

@@ -11,16 +11,17 @@ from pathlib import Path
 import pytest
 
 from hermeion.inventory import HostSpec
-from hermeion.jobs import HostFile, start_script, write_files
+from hermeion.jobs import HostFile, Work, start_script, write_files
 from hermeion.plans import Package, Service
 from hermeion.render import render_files
 from hermeion.scripts.apt import apt_install, ca_files
-from hermeion.scripts.cache import cache_script
 from hermeion.scripts.service import activate_script, image_script, release_script
-from hermeion.sources import question_script
+from hermeion.scripts.weights import puller_files, puller_folder, weights_work
+from tests.unit.asking import question_script
 from tests.unit.builders import (
     OWN,
     POISON,
+    ROOT,
     TEMPLATES,
     final_plan,
     final_service,
@@ -51,12 +52,29 @@ def a_service() -> Service:
     return final_service({"name": "hermes", "model": "my-llama", "extra_args": {"x": HOSTILE}}, hermes_catalog=[OWN])
 
 
+def a_pull(*, mirrors: bool = True, token: str = "hf_x") -> Work:
+    """A job that pulls weights, with a source and its secret."""
+    service = a_service()
+    source = {"kind": "hub", "endpoint": HOSTILE, "token_file": "/run/hermeion/jobs/weights-hermes.secrets/token"}
+    return weights_work(
+        a_spec(mirrors=mirrors),
+        make_probe(),
+        service,
+        make_sources(service).files,
+        [source],
+        ca=CA if mirrors else None,
+        keys={},
+        secrets={"token": token},
+        packages=("rsync",),
+    )
+
+
 def scripts(*, mirrors: bool = True, token: str | None = None) -> dict[str, str]:
     """Every script that goes to a host, by name."""
     spec, service = a_spec(mirrors=mirrors), a_service()
     ca = CA if mirrors else None
     return {
-        "cache": cache_script(spec, make_probe(), service, make_sources(service), ca=ca, keys={}, token=token),
+        "weights": a_pull(mirrors=mirrors, token=token or "hf_x").script,
         "image": image_script(image_of(service), 5),
         "release": release_script(service, render_files(service, TEMPLATES)),
         "activate": activate_script(service),
@@ -92,23 +110,38 @@ def decoded(script: str) -> str:
 
 @pytest.mark.parametrize("name", scripts())
 def test_token_is_where_it_may_be(name: str) -> None:
-    """The Hub's token is in the two scripts that ask the Hub, and in no file that they write."""
+    """The Hub's token is in the script that asks the Hub, and in no file that it writes."""
     script = scripts(token=POISON)[name]
 
-    assert (name in {"cache", "questions"}) == (POISON in script)
+    assert (name == "questions") == (POISON in script)
     assert script.count(POISON) == decoded(script).count(POISON)
 
 
-def test_token_is_exported_by_the_shell_itself() -> None:
-    """The puller gets the token by its environment: on no command line, and not world-readable."""
-    lines = [line for line in scripts(token=POISON)["cache"].splitlines() if POISON in line]
+def test_secret_of_a_pull_is_no_part_of_its_script() -> None:
+    """A pull's token is beside its script, and goes to the host over standard input in a form that nobody reads."""
+    work = a_pull(token=POISON)
 
-    assert [f"HF_TOKEN={POISON}; export HF_TOKEN"] == lines
+    assert {"token": POISON} == work.secrets
+    assert POISON not in work.script + start_script("weights-hermes", work)
+
+
+def test_same_pull_is_the_same_job() -> None:
+    """A run with another token attaches to the pull that is running."""
+    assert a_pull(token="hf_a").script == a_pull(token="hf_b").script
+
+
+def test_puller_is_whole() -> None:
+    """Every module of the puller goes to the host, and another text into another folder."""
+    folder = ROOT / "hermeion" / "puller"
+
+    assert {path.name for path in folder.glob("*.py")} == set(puller_files())
+    assert f"put {puller_folder()}/puller/__main__.py " in a_pull().script
+    assert f"export PYTHONPATH={puller_folder()} " in a_pull().script
 
 
 def test_job_hides_its_script() -> None:
     """A job's script lies in a private folder for as long as it runs, and its text is on no command line."""
-    text = start_script("weights-hermes", scripts(token=POISON)["cache"])
+    text = start_script("weights-hermes", Work(scripts(token=POISON)["questions"]))
 
     assert POISON not in text
     assert "umask 077" in text.splitlines()
@@ -119,8 +152,8 @@ def test_job_hides_its_script() -> None:
 @pytest.mark.parametrize(
     ("name", "line"),
     [
-        ("cache", "export HF_HOME=/run/hermeion/hf-home HF_ENDPOINT=https://hub.mirror"),
-        ("cache", "export SSL_CERT_FILE=/etc/hermeion/ca.pem REQUESTS_CA_BUNDLE=/etc/hermeion/ca.pem"),
+        ("weights", "cd /"),
+        ("weights", "command -v rsync >/dev/null 2>&1 || {"),
         ("image", 'echo "##total 5"'),
         ("release", "docker compose -f /opt/hermeion/hermes/releases/%s/compose.yaml config -q"),
         ("activate", "switch releases/%s"),

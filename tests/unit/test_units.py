@@ -45,15 +45,14 @@ def test_seconds(seconds: float, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("done", "total", "seconds", "text"),
+    ("done", "total", "rate", "text"),
     [
-        (1024**2, 4 * 1024**2, 2, "1.0 MiB of 4.0 MiB (25 %), 512.0 KiB/s, 6.0 s left"),
-        (0, 4 * 1024**2, 2, "0 bytes of 4.0 MiB (0 %), 0 bytes/s, unknown left"),
+        (1024**2, 4 * 1024**2, 512 * 1024, "1.0 MiB of 4.0 MiB (25 %), 512.0 KiB/s, 6.0 s left"),
         (0, 4 * 1024**2, 0, "0 bytes of 4.0 MiB (0 %), 0 bytes/s, unknown left"),
-        (7, 7, 7, "7 bytes of 7 bytes (100 %), 1 bytes/s, 0.0 s left"),
-        (0, 0, 1, "0 bytes of 0 bytes (100 %), 0 bytes/s, unknown left"),
+        (7, 7, 1, "7 bytes of 7 bytes (100 %), 1 bytes/s, 0.0 s left"),
+        (0, 0, 0, "0 bytes of 0 bytes (100 %), 0 bytes/s, unknown left"),
     ],
 )
-def test_progress(done: int, total: int, seconds: float, text: str) -> None:
+def test_progress(done: int, total: int, rate: float, text: str) -> None:
     """Progress tells bytes, share, rate and time left, also at its two ends."""
-    assert text == format_progress(done, total, seconds)
+    assert text == format_progress(done, total, rate)
