@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 from hermeion.cli.budget import budget
+from hermeion.cli.cache import app as cache
 from hermeion.cli.eject import eject
 from hermeion.cli.explain import explain
 from hermeion.cli.models import models
@@ -30,12 +31,13 @@ app.command()(models)
 app.command()(budget)
 app.command()(verify)
 app.command()(eject)
+app.add_typer(cache, name="cache")
 
 
 def main() -> None:
     """Run the command line; a user's mistake ends with one message and its exit code, never a traceback."""
     # The Docker SDK is slow to import and only the lab needs it.
-    if not {"plan", "explain", "probe", "models", "budget", "verify", "eject"} & set(sys.argv[1:2]):
+    if not {"plan", "explain", "probe", "models", "budget", "verify", "eject", "cache"} & set(sys.argv[1:2]):
         from hermeion.cli import lab  # noqa: PLC0415
         from hermeion.cli.demo import demo  # noqa: PLC0415
 
