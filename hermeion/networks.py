@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
+from functools import cache
 
 from hermeion.probe import Address
 
@@ -24,8 +25,13 @@ LOCAL = (
 around: taken only if the inventory names their network."""
 
 
-def _usable(addresses: Sequence[Address], networks: Sequence[str]) -> Iterator[Interface]:
+@cache
+def _usable(addresses: tuple[Address, ...], networks: tuple[str, ...]) -> tuple[Interface, ...]:
     """The addresses that hosts may meet at; with ``networks`` those in all of them."""
+    return tuple(_meeting(addresses, networks))
+
+
+def _meeting(addresses: Sequence[Address], networks: Sequence[str]) -> Iterator[Interface]:
     wanted = [ipaddress.ip_network(text) for text in networks]
     for address in addresses:
         own = ipaddress.ip_interface(address.address)
@@ -49,7 +55,7 @@ def common_network(
         networks: Networks that the inventory names, CIDR: both addresses must be in each of them, and need not be in
             the same subnet then: there may be routers between.
     """
-    givers, takers = list(_usable(giver, networks)), list(_usable(taker, networks))
+    givers, takers = (_usable(tuple(addresses), tuple(networks)) for addresses in (giver, taker))
     for own in givers:
         met = [other for other in takers if networks or (own.ip in other.network and other.ip in own.network)]
         met = [other for other in met if other.version == own.version]

@@ -56,11 +56,18 @@ class _Sharing(NamedTuple):
 
 _TARGETS: dict[str, Target] = {}
 _SHARINGS: dict[str, _Sharing] = {}
+_QUESTIONS: dict[tuple[str, str, str | None], str] = {}
+_ASKING: dict[str, list[Draft]] = {}
+_EXPECTED: dict[tuple[str, str], dict[str, Route]] = {}
+"""What is found out once: with 200 hosts each of them would find out the same of all others."""
 
 
-def _question(wanted_by: Draft, service: Service) -> str:
-    wanted = wanted_by.wanted
-    return weights_question(wanted.spec, service, ca=wanted.ca, token=wanted.token, access=wanted.access)
+def _question(draft: Draft, service: Service) -> str:
+    key = (draft.host.name, service.name, service.revision)
+    if key not in _QUESTIONS:
+        wanted = draft.wanted
+        _QUESTIONS[key] = weights_question(wanted.spec, service, ca=wanted.ca, token=wanted.token, access=wanted.access)
+    return _QUESTIONS[key]
 
 
 def has_weights(draft: Draft, service: Service) -> bool:
@@ -76,13 +83,15 @@ def _bytes_there(draft: Draft, service: Service) -> int:
 
 def _asking(state: State, script: str) -> list[Draft]:
     """The hosts that lack what a question is about: those that have most of it first, else in the inventory's order."""
-    found = [
-        (_bytes_there(draft, service), draft)
-        for draft in drafts(state)
-        for service in draft.plan.services
-        if not has_weights(draft, service) and _question(draft, service) == script
-    ]
-    return [draft for _, draft in sorted(found, key=lambda pair: -pair[0])]
+    if script not in _ASKING:
+        found = [
+            (_bytes_there(draft, service), draft)
+            for draft in drafts(state)
+            for service in draft.plan.services
+            if not has_weights(draft, service) and _question(draft, service) == script
+        ]
+        _ASKING[script] = [draft for _, draft in sorted(found, key=lambda pair: -pair[0])]
+    return _ASKING[script]
 
 
 def ask(state: State, draft: Draft, service: Service) -> tuple[str, tuple[HubFile, ...]]:
@@ -133,12 +142,15 @@ def expect(state: State, draft: Draft, unsettled: Service, settled: Service) -> 
     script = _question(draft, unsettled)
 
     def wants(other: Draft) -> bool:
-        return other.host is draft.host or any(
+        return any(
             service.path is None and (service.snapshot == settled.snapshot or _question(other, service) == script)
             for service in other.plan.services
         )
 
-    return _routes(state, settled, script, wants)[draft.host.name]
+    key = (script, settled.snapshot)
+    if key not in _EXPECTED:
+        _EXPECTED[key] = _routes(state, settled, script, wants)
+    return _EXPECTED[key][draft.host.name]
 
 
 def register(target: Target) -> None:

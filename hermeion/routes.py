@@ -124,6 +124,7 @@ class _Planner:
         self.children: dict[str, int] = {}
         self.routes: dict[str, Route] = {}
         self.links: list[_Link] = []
+        self.known: dict[tuple[str, str], _Link | None] = {}
 
     def plan(self) -> dict[str, Route]:
         waiting = []
@@ -148,7 +149,14 @@ class _Planner:
             self.children[before[0]] += 1
 
     def _link_to(self, taker: Candidate, store: str) -> _Link | None:
-        return next((link for giver in self.placed[store].hosts if (link := _link(giver, taker))), None)
+        return next((link for giver in self.placed[store].hosts if (link := self._link(giver, taker))), None)
+
+    def _link(self, giver: Candidate, taker: Candidate) -> _Link | None:
+        """As :func:`_link`; a fleet asks for each pair many times."""
+        pair = (giver.host, taker.host)
+        if pair not in self.known:
+            self.known[pair] = _link(giver, taker)
+        return self.known[pair]
 
     def _attach(self, store: str) -> bool:
         """Place a store behind another one: at the end of the shortest chain that a host of it reaches."""

@@ -132,6 +132,9 @@ def engine_script(
         body = _archives(spec, probe, package, ca=ca, keys=keys)
     return f"""set -eu
 umask 022
+# Services that are begun at the same time may want the same one; the next finds it done.
+exec 7>/run/hermeion/engines.lock
+flock 7
 [ ! -f {package.folder}/.complete ] || exit 0
 mkdir -p {DOWNLOADS}
 {body}

@@ -45,7 +45,7 @@ class Fleet:
         self.hub: dict[str, list[str]] = {}
         self.broken: set[str] = set()
         self.state: Any = SimpleNamespace()
-        for name in ("_TARGETS", "_SHARINGS"):
+        for name in ("_TARGETS", "_SHARINGS", "_QUESTIONS", "_ASKING", "_EXPECTED"):
             monkeypatch.setattr(pulls, name, {})
         for name in ("_ANSWERS", "_LOCKS"):
             monkeypatch.setattr(drafts, name, {})
