@@ -19,6 +19,6 @@ def apply(target: Target) -> None:
             job=pulls.job_name(service),
             label=f"weights of {service.variant}",
             work=partial(pulls.work, target, service),
-            keep=True,
+            once=True,
             ended=partial(pulls.ended, target, service),
         )

@@ -66,7 +66,7 @@ def apply(target: Target) -> None:
             job=f"engine-{service.name}",
             label=f"{'image' if service.image else 'engine'} {service.runs_from}",
             work=partial(target.once, f"engine-{service.name}", partial(_engine, target, service)),
-            keep=True,
+            once=True,
         )
     for service in services:
         operations.job(

@@ -18,7 +18,7 @@ from hermeion.errors import ApplyError, HermeionError, PlacementError
 from hermeion.facts import run_or_fail
 from hermeion.hosts import reconcile
 from hermeion.jobs import Work, start_script
-from hermeion.operations import Judgement
+from hermeion.operations import RUN, Judgement
 from hermeion.planner import make_plan
 from hermeion.plans import Plan, RuntimePlan, Service
 from hermeion.probe import Probe
@@ -107,11 +107,11 @@ class Target:
 
     def begin(self, job: str, make: Callable[[], Work]) -> str:
         """What starts such a job."""
-        return start_script(job, self.once(job, make), keep=True)
+        return start_script(job, self.once(job, make), run=RUN)
 
     def begun(self) -> tuple[str, ...]:
         """What starts all of them again, after a reboot."""
-        return (*(start_script(job, work, keep=True) for job, work in self.works.items()), *self.again)
+        return (*(start_script(job, work, run=RUN) for job, work in self.works.items()), *self.again)
 
     @property
     def docker_first(self) -> bool:

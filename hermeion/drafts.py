@@ -28,7 +28,7 @@ from hermeion.saved_hosts import canonical
 from hermeion.variants import ModelFacts
 from hermeion.wanted import Wanted, all_wanted
 
-FINAL = {200, 401, 403, 404}
+FINAL = {200, 206, 401, 403, 404}
 """Answers that another host would get as well; what is a matter of the network or the hour is asked again."""
 
 

@@ -69,7 +69,7 @@ def secrets_folder(job: str) -> str:
     return f"{FOLDER}/{job}.secrets"
 
 
-def start_script(job: str, work: Work, *, keep: bool = False) -> str:
+def start_script(job: str, work: Work, *, run: str | None = None) -> str:
     """Start a job, or attach to the same one that is running. Goes over standard input.
 
     A job of the same name with another script, left by a run that wanted something else, is waited for first.
@@ -77,7 +77,7 @@ def start_script(job: str, work: Work, *, keep: bool = False) -> str:
     Another secret does not make it another job.
 
     Args:
-        keep: Whether the same job that has ended well since the host's start counts as this one.
+        run: Name of the run: the same job that it began earlier, and that has ended well, is not done again.
     """
     body = base64.b64encode(work.script.encode()).decode()
     identity = hashlib.sha256(work.script.encode()).hexdigest()
@@ -86,11 +86,9 @@ def start_script(job: str, work: Work, *, keep: bool = False) -> str:
         f"printf %s {base64.b64encode(text.encode()).decode()} | base64 -d > {folder}/{shlex.quote(name)}\n"
         for name, text in sorted(work.secrets.items())
     )
-    ended = (
-        f"[ \"$(cat {job}.id {job}.status 2>/dev/null | tr '\\n' ' ')\" != \"{identity} 0 \" ] || exit 0"
-        if keep
-        else ""
-    )
+    mark = f"{identity} {shlex.quote(run or '')}"
+    marks = f"$(cat {job}.mark {job}.status 2>/dev/null | tr '\\n' ' ')"
+    ended = f'[ "{marks}" != "{mark} 0 " ] || exit 0' if run else ""
     return f"""set -eu
 umask 077
 install -d -m 0711 /run/hermeion
@@ -98,7 +96,7 @@ install -d -m 0700 {FOLDER}
 cd {FOLDER}
 while case $(systemctl show -p ActiveState --value {unit}.service) in active|activating|deactivating) ;; *) false ;; esac
 do
-  if [ ! -e {job}.status ] && [ "$(cat {job}.id 2>/dev/null)" = {identity} ]; then exit 0; fi
+  if [ ! -e {job}.status ] && [ "$(cat {job}.id 2>/dev/null)" = {identity} ]; then echo "{mark}" > {job}.mark; exit 0; fi
   sleep 1
 done
 {ended}
@@ -107,6 +105,7 @@ rm -rf {job}.log {job}.status {folder}
 mkdir {folder}
 {hidden}printf %s {body} | base64 -d > {job}.sh
 echo {identity} > {job}.id
+echo "{mark}" > {job}.mark
 cat > {job}.run <<'END'
 cd {FOLDER}
 sh {job}.sh > {job}.log 2>&1
@@ -115,7 +114,7 @@ mv {job}.status.new {job}.status
 END
 : > {job}.log
 systemd-run --quiet --collect --unit={unit} --description="Hermeion: {job}" \
-  -p "ExecStopPost=/bin/rm -rf {FOLDER}/{job}.sh {folder}" /bin/sh {FOLDER}/{job}.run
+  -p "ExecStopPost=/bin/rm -rf {FOLDER}/{job}.sh {folder}" /bin/sh {FOLDER}/{job}.run 2> {job}.log || echo 1 > {job}.status
 """
 
 

@@ -119,8 +119,8 @@ class Progress:
 
     def _rate(self, now: float, done: int) -> float:
         """Bytes a second."""
-        if self.seen and done < self.seen[-1][1]:
-            self.seen.clear()  # something was begun anew
+        if self.seen and (done < self.seen[-1][1] or not self.seen[-1][1]):
+            self.seen.clear()  # something was begun anew; or nothing had come, whatever was waited for
         self.seen.append((now, done))
         while len(self.seen) > 2 and self.seen[1][0] < now - self.window:
             self.seen.popleft()
@@ -134,6 +134,8 @@ class Progress:
         if now - self.last < self.interval and not log.status:
             return
         moving = 0 < log.done < log.total
+        if moving and len(self.seen) < 2:
+            return  # nobody knows yet how fast it is
         text = format_progress(log.done, log.total, rate) if moving else log.note
         if moving and log.files[1] > 1:
             text += f", {log.files[0]} of {log.files[1]} files"

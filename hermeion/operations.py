@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable, Generator, Sequence
 from typing import NamedTuple
@@ -20,6 +21,9 @@ from hermeion.facts import run
 from hermeion.jobs import JobLog, Work, poll_script, start_script
 from hermeion.probe import boot_script
 from hermeion.scripts.apt import LOCK as APT_LOCK
+
+RUN = secrets.token_hex(4)
+"""Name of this run, by which it knows on a host what it began there itself."""
 
 POLL_SECONDS = 0.5
 LOST_SECONDS = 300
@@ -98,7 +102,7 @@ def job(
     label: str,
     work: Callable[[], Work],
     explain: Callable[[str], str | None] | None = None,
-    keep: bool = False,
+    once: bool = False,
     ended: Callable[[], None] | None = None,
 ) -> Generator[StringCommand, None, None]:
     """Run a script as a job that outlives the connection, or attach to it, and wait for it.
@@ -107,7 +111,7 @@ def job(
         job: Name of the job: the same work has the same name.
         work: Gives the work when its turn has come; one with an empty script: there is nothing to do after all.
         explain: Tells from what an engine said why it failed, or ``None``.
-        keep: Whether it is not done again if it was begun earlier in the run and has ended well.
+        once: Whether it is not done again if it was begun earlier in the run and has ended well.
         ended: Called when the job has ended, well or not.
     """
     if context_state.current_stage != StateStage.Execute:
@@ -120,7 +124,7 @@ def job(
         return
     if not own.script:
         return
-    yield StringCommand("sh", "-s", _stdin=start_script(job, own, keep=keep))
+    yield StringCommand("sh", "-s", _stdin=start_script(job, own, run=RUN if once else None))
     failure = follow(job, label, explain)
     if ended:
         ended()

@@ -20,6 +20,7 @@ from hermeion.drafts import Draft, ask_once, drafts, is_final
 from hermeion.errors import ApplyError
 from hermeion.facts import run, run_or_fail
 from hermeion.jobs import Work, secrets_folder
+from hermeion.operations import RUN
 from hermeion.plans import Service
 from hermeion.routes import Candidate, Route, find_routes, store_of
 from hermeion.runtime import CA_PATH
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ask", "begin", "ended", "expect", "job_name", "lacking", "register", "work"]
 
-USER, PASSWORD = f"run-{secrets.token_hex(4)}", secrets.token_hex(24)
+USER, PASSWORD = f"run-{RUN}", secrets.token_hex(24)
 """With which hosts of this run copy from each other; nobody needs them after the run."""
 
 

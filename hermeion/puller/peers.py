@@ -23,6 +23,9 @@ STEP_SECONDS = 2.0
 PATIENCE = 900.0
 """Seconds without a byte anywhere until all hosts are given up: longer than the ten minutes that a Hub may ask for."""
 
+FIRST_SECONDS = 30.0
+"""How long a host that was never seen is waited for while another one could be asked."""
+
 QUIET_SECONDS = 5.0
 """Seconds without a byte until it is said what is waited for."""
 
@@ -55,6 +58,7 @@ class Peers:
         ]
         self.name = " or ".join(f"{peer.server.host} ({peer.server.address})" for peer in self._peers)
         self._patience = float(entry.get("patience", PATIENCE))
+        self._first_seconds = min(FIRST_SECONDS, job.stall_seconds)
         self._since = time.monotonic()
         self._came = self._since
         self._said = ""
@@ -126,7 +130,7 @@ class Peers:
                 continue
             if not peer.look():
                 # All hosts of a run begin at once: who is not up yet is waited for, lest all ask the first one.
-                if not (peer.seen or peer.for_good) and time.monotonic() - self._since < self._job.stall_seconds:
+                if not (peer.seen or peer.for_good) and time.monotonic() - self._since < self._first_seconds:
                     self._wait(peer)
                     return None
                 continue

@@ -132,8 +132,10 @@ def engine_script(
         body = _archives(spec, probe, package, ca=ca, keys=keys)
     return f"""set -eu
 umask 022
-# Services that are begun at the same time may want the same one; the next finds it done.
-exec 7>/run/hermeion/engines.lock
+[ ! -f {package.folder}/.complete ] || exit 0
+mkdir -p {DOWNLOADS}
+# Services that are begun at the same time may want the same engine, and all use one folder of downloads.
+exec 7<{package.folder.parent}
 flock 7
 [ ! -f {package.folder}/.complete ] || exit 0
 mkdir -p {DOWNLOADS}

@@ -115,7 +115,7 @@ def test_killed() -> None:
     assert "killed" == read(("half a li", 9, "killed")).status
 
 
-def run(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
+def shell(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """Run a script by the shell, strictly."""
     return subprocess.run(["sh", "-s"], input=script, cwd=folder, capture_output=True, text=True, check=False)
 
@@ -127,7 +127,7 @@ def test_files_are_written(tmp_path: Path) -> None:
     """Contents arrive byte for byte, with their mode, in folders that are made; nothing else is left there."""
     owner = f"{tmp_path.stat().st_uid}:{tmp_path.stat().st_gid}"
     path = tmp_path / "new folder" / "it's $HOME"
-    done = run(write_files([HostFile(path=str(path), content=HOSTILE, mode="0640", owner=owner)]), tmp_path)
+    done = shell(write_files([HostFile(path=str(path), content=HOSTILE, mode="0640", owner=owner)]), tmp_path)
 
     assert (0, "", "") == (done.returncode, done.stdout, done.stderr)
     assert HOSTILE == path.read_text()
@@ -141,7 +141,7 @@ def test_file_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("old")
     with path.open() as held:
-        run(write_files([HostFile(path=str(path), content="new", owner=owner)]), tmp_path)
+        shell(write_files([HostFile(path=str(path), content="new", owner=owner)]), tmp_path)
 
         assert ("old", "new") == (held.read(), path.read_text())
 
@@ -154,7 +154,7 @@ def test_file_that_cannot_be_written(tmp_path: Path) -> None:
     owner = f"{tmp_path.stat().st_uid}:{tmp_path.stat().st_gid}"
     script = "set -eu\n" + write_files([HostFile(path=str(tmp_path / "folder" / "x"), content="a", owner=owner)])
 
-    assert 0 != run(script, tmp_path).returncode
+    assert 0 != shell(script, tmp_path).returncode
     assert ["x"] == [child.name for child in (tmp_path / "folder").iterdir()]
 
 
@@ -162,7 +162,7 @@ def test_file_that_cannot_be_written(tmp_path: Path) -> None:
     "script",
     [
         start_script("weights-hermes", Work(HOSTILE)),
-        start_script("weights-hermes", Work(HOSTILE, {"token": HOSTILE}), keep=True),
+        start_script("weights-hermes", Work(HOSTILE, {"token": HOSTILE}), run="a1b2"),
         poll_script("weights-hermes", 17),
     ],
 )
@@ -206,11 +206,11 @@ class Host:
         """What systemd says of every unit."""
         (self.folder / "state").write_text(f"{state}\n")
 
-    def start(self, work: Work, *, keep: bool = False) -> int:
+    def start(self, work: Work, *, run: str | None = None) -> int:
         """Start the job ``j``; how often systemd was asked to start one, in all."""
-        script = start_script("j", work, keep=keep).replace("/run/hermeion", f"{self.folder}/run")
+        script = start_script("j", work, run=run).replace("/run/hermeion", f"{self.folder}/run")
         script = script.replace("install -d -m 0711", "install -d -m 0755")
-        done = run(f"PATH={self.folder}/bin:$PATH\n{script}", self.folder)
+        done = shell(f"PATH={self.folder}/bin:$PATH\n{script}", self.folder)
         assert (0, "") == (done.returncode, done.stderr)
         started = self.folder / "started"
         return started.read_text().count("--unit=hermeion-j") if started.exists() else 0
@@ -229,10 +229,43 @@ def test_job_runs(tmp_path: Path) -> None:
 def test_job_that_was_begun_earlier(tmp_path: Path, ends: str, again: int) -> None:
     """A job that was begun earlier in the run is not done again if it has ended well, and is if it has not."""
     host = Host(tmp_path)
-    host.start(Work(ends), keep=True)
+    host.start(Work(ends), run="this")
 
-    assert again == host.start(Work(ends), keep=True)
-    assert again + 1 == host.start(Work("another"), keep=True)
+    assert again == host.start(Work(ends), run="this")
+    assert again + 1 == host.start(Work("another"), run="this")
+
+
+def test_job_of_an_earlier_run(tmp_path: Path) -> None:
+    """What an earlier run has done well is done again: the host may have changed since."""
+    host = Host(tmp_path)
+    host.start(Work("true"), run="earlier")
+
+    assert 2 == host.start(Work("true"), run="this")
+
+
+def test_job_of_an_earlier_run_that_goes_on(tmp_path: Path) -> None:
+    """A job that an earlier run began is this run's own from then on: it is waited for, not done again."""
+    host = Host(tmp_path)
+    (tmp_path / "slow").touch()
+    host.start(Work("true"), run="earlier")
+    host.state("active")
+    host.start(Work("true"), run="this")
+    host.state("inactive")
+    (host.jobs / "j.status").write_text("0\n")
+
+    assert 1 == host.start(Work("true"), run="this")
+
+
+def test_job_that_cannot_be_started(tmp_path: Path) -> None:
+    """What systemd says when it starts nothing is what the job leaves."""
+    host = Host(tmp_path)
+    (tmp_path / "bin" / "systemd-run").write_text("#!/bin/sh\necho 'Connection reset by peer' >&2; exit 1\n")
+    host.start(Work("true"))
+
+    assert ("Connection reset by peer\n", "1\n") == (
+        (host.jobs / "j.log").read_text(),
+        (host.jobs / "j.status").read_text(),
+    )
 
 
 def test_job_that_runs(tmp_path: Path) -> None:
@@ -288,7 +321,7 @@ def test_poll(tmp_path: Path, state: str, status: str | None, ended: str) -> Non
         (tmp_path / "j.status").write_text(f"{status}\n")
     script = fake_systemctl(tmp_path, state) + poll_script("j", 5).replace("/run/hermeion/jobs", str(tmp_path))
 
-    assert f"56789\nabc\n@=14 {ended}\n" == run(script, tmp_path).stdout
+    assert f"56789\nabc\n@=14 {ended}\n" == shell(script, tmp_path).stdout
 
 
 def test_error_in_one_sentence() -> None:

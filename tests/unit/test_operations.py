@@ -117,6 +117,17 @@ def test_rate_is_that_of_now(stage: Stage) -> None:
     assert all(", 200 bytes/s, " in line for line in stage.said[:-1])
 
 
+def test_rate_begins_with_the_first_bytes(stage: Stage) -> None:
+    """The time in which something else was seen to does not count as slowness."""
+    before = [poll("##note installing the Hub client\n##progress 0 100000\n", 1)] * 20
+    polls = [poll(f"##progress {done} 100000\n", 2) for done in range(1000, 6000, 500)]
+    stage.answers = iter([*before, *polls, poll("", 9, "0")])
+    operations.follow("j", "weights")
+
+    assert all(", 1000 bytes/s, " in line for line in stage.said if " of " in line)
+    assert any(" of " in line for line in stage.said)
+
+
 def test_bytes_that_do_not_come(stage: Stage) -> None:
     """While nothing comes, the note says why."""
     stage.answers = iter(
