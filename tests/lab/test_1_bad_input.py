@@ -78,7 +78,7 @@ class TestRefusals:
 
     def test_hub_down(self, lab: Lab, tmp_path: Path) -> None:
         """A Hub that does not answer is named with its address."""
-        mirrors = lab.data["mirrors"] | {"hub": lab.data["mirrors"]["hub"].replace(":8443", ":8444")}
+        mirrors = lab.data["mirrors"] | {"hub": lab.data["mirrors"]["hub"].replace(":8443", ":8448")}
         message = f"hermes_catalog/tiny-llama: the Hub {mirrors['hub']} cannot be reached from the host (curl: (7) "
         self.check(lab, tmp_path, message, hermes_mirrors=mirrors)
 
