@@ -143,7 +143,7 @@ links_of() { find "$1/snapshots" -type l -printf '%l\n' 2>/dev/null | sed 's|.*/
 empty() { (in_folder "${1%/*}" && rmdir -- "./${1##*/}" 2>/dev/null); return 0; }
 links=$(mktemp) || exit 1
 # A sign of life of the locks that are taken.
-(while sleep 5; do for mark in hermeion/*.lock/prune.$$; do touch -c "$mark" "${mark%/*}"; done; done) >/dev/null 2>&1 &
+(while sleep 5 && kill -0 $$ 2>/dev/null; do for mark in hermeion/*.lock/prune.$$; do touch -c "$mark" "${mark%/*}"; done; done) >/dev/null 2>&1 &
 heart=$!
 trap 'kill "$heart" 2>/dev/null; rm -f "$links"' EXIT
 """
