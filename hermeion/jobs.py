@@ -120,12 +120,14 @@ systemd-run --quiet --collect --unit={unit} --description="Hermeion: {job}" \
 
 def poll_script(job: str, offset: int) -> str:
     """Print the job's output from byte ``offset`` on, then ``@=`` with the log's size and the job's status."""
-    return f"""cd {FOLDER}
+    return f"""cd {FOLDER} 2>/dev/null # gone after a reboot
 state=$(systemctl show -p ActiveState --value hermeion-{job}.service)
 ended=$(cat {job}.status 2>/dev/null)
 [ -n "$ended" ] || [ "$state" != inactive ] || ended=killed
-size=$(stat -c %s {job}.log)
+size=$(stat -c %s {job}.log 2>/dev/null || echo 0)
+if [ "$size" -gt {offset} ]; then
 tail -c +{offset + 1} {job}.log | head -c $((size - {offset}))
+fi
 printf '\\n@=%s %s\\n' "$size" "$ended"
 """
 

@@ -135,7 +135,18 @@ def _routes(state: State, service: Service, script: str, wants: Callable[[Draft]
         if wants(draft) or draft.probe.weights.get(service.snapshot) == "complete"
     ]
     origin = next((asking.host.name for asking in _asking(state, script)), None)
-    return find_routes(candidates, origin)
+    routes = find_routes(candidates, origin)
+    for draft in drafts(state):
+        route = routes.get(draft.host.name)
+        if route and route.kind == "peers" and _has_folder(draft, service):
+            # What lies on the host itself is nearer than any other host.
+            routes[draft.host.name] = route.model_copy(update={"kind": "source", "upstreams": ()})
+    return routes
+
+
+def _has_folder(draft: Draft, service: Service) -> bool:
+    source = source_of(draft.wanted.spec, service)
+    return source is not None and not is_bucket(source)
 
 
 def expect(state: State, draft: Draft, unsettled: Service, settled: Service) -> Route:

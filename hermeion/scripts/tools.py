@@ -38,7 +38,10 @@ def tools_script(
         ca: The site's certificates, as text.
         keys: Public keys of the mirrors of package repositories, as text, by ``apt/nvidia`` and so on.
     """
-    python = ["python3"] if is_rpm(probe) else ["python3", "python3-venv"]
+    # The client wants Python 3.10: RHEL 8 and 9 have an older one, and 3.11 beside it (AppStream).
+    old = is_rpm(probe) and probe.os_version.split(".")[0] in {"8", "9"}
+    python = "python3.11" if old else "python3"
+    needed = [python] if is_rpm(probe) else ["python3", "python3-venv"]
     venv, index = environment(), spec.hermes_mirrors.index
     pip = " ".join(
         ["--no-input --disable-pip-version-check -q", f"--index-url {shlex.quote(index)}" if index else ""]
@@ -54,11 +57,15 @@ exec 8>/run/hermeion/tools.lock
 flock 8
 if [ ! -x {venv}/bin/python ]; then
   echo "##note installing the Hub client"
-  if ! python3 -c 'import venv, ensurepip' 2>/dev/null; then
-    {install(spec, probe, python, keys=keys)}
+  if ! {python} -c 'import venv, ensurepip' 2>/dev/null; then
+    {install(spec, probe, needed, keys=keys)}
+  fi
+  if ! {python} -c 'import sys; sys.exit(sys.version_info < (3, 10))'; then
+    echo "##error the Hub's client needs Python 3.10 or newer, {python} is $({python} -V 2>&1 | cut -d' ' -f2) here. Install a newer python3, then run again."
+    exit 1
   fi
   rm -rf {venv}.new
-  python3 -m venv {venv}.new
+  {python} -m venv {venv}.new
   # pip 25 takes certificates through a library that refuses an index named by an IP address; its older way does not.
   version=$({venv}.new/bin/pip --version | cut -d' ' -f2 | cut -d. -f1)
   [ "$version" -lt 25 ] || export PIP_USE_DEPRECATED=legacy-certs

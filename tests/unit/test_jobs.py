@@ -324,6 +324,16 @@ def test_poll(tmp_path: Path, state: str, status: str | None, ended: str) -> Non
     assert f"56789\nabc\n@=14 {ended}\n" == shell(script, tmp_path).stdout
 
 
+def test_poll_after_a_reboot(tmp_path: Path) -> None:
+    """A job whose log went with a reboot was killed."""
+    script = fake_systemctl(tmp_path, "inactive") + poll_script("j", 5).replace("/run/hermeion/jobs", f"{tmp_path}/no")
+    done = shell(script, tmp_path)
+    log = JobLog()
+    log.feed(done.stdout.splitlines())
+
+    assert ("", "killed", 0) == (done.stderr, log.status, log.offset)
+
+
 def test_error_in_one_sentence() -> None:
     """A script that knows why it failed says it in a line of its own."""
     log = JobLog()

@@ -251,6 +251,22 @@ def test_other_sources(fleet: Fleet, source: str, secret: list[str], program: st
     assert POISON not in work.script
 
 
+def test_folder_of_the_host_itself(fleet: Fleet) -> None:
+    """A host that has the files in a folder takes them from there, though another host gives them too."""
+    catalog = [{**OWN, "repo": "me/my-llama", "source": "/mnt/usb"}]
+    services = [{"name": "hermes", "model": OWN["name"]}]
+    sources = Sources(revision=REVISION, files=())
+    for name in ("a", "b"):
+        draft = fleet.add(name, hermes_services=services, hermes_catalog=catalog)
+        plan = draft.plan.model_copy(update={"services": (settle(draft.plan.services[0], sources),)})
+        pulls.register(Target(fleet.state, draft, draft.probe, plan, Stages(), {"hermes": sources}))
+    shared = [pulls._sharing(target, service_of(target)) for target in pulls._TARGETS.values()]
+
+    assert [{"a": "source", "b": "source"}] * 2 == [
+        {name: route.kind for name, route in sharing.routes.items()} for sharing in shared
+    ]
+
+
 def test_hosts_that_have_them_are_opened(fleet: Fleet) -> None:
     """A host with nothing to do gives what it has: it is told once, by the first who copies from it."""
     fleet.add("old", weights=[f"{SNAPSHOT} complete"])

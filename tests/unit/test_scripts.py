@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from hermeion.plans import Package, Service
 from hermeion.render import render_files
 from hermeion.scripts.apt import apt_install, ca_files
 from hermeion.scripts.service import activate_script, image_script, release_script
+from hermeion.scripts.tools import tools_script
 from hermeion.scripts.weights import puller_files, puller_folder, weights_work
 from tests.unit.asking import question_script
 from tests.unit.builders import (
@@ -137,6 +139,22 @@ def test_puller_is_whole() -> None:
     assert {path.name for path in folder.glob("*.py")} == set(puller_files())
     assert f"put {puller_folder()}/puller/__main__.py " in a_pull().script
     assert f"export PYTHONPATH={puller_folder()} " in a_pull().script
+
+
+@pytest.mark.parametrize(
+    ("answers", "python"),
+    [
+        ({}, "python3"),
+        ({"os": ["ID=rocky", "VERSION_ID=9.6"], "tools": ["curl", "dnf"]}, "python3.11"),
+        ({"os": ["ID=rocky", "VERSION_ID=10.1"], "tools": ["curl", "dnf"]}, "python3"),
+    ],
+)
+def test_python_of_the_puller(answers: dict[str, Any], python: str) -> None:
+    """The Hub's client wants Python 3.10: where the system's is older, a newer one beside it is taken."""
+    script = tools_script(make_spec(), make_probe(**answers), ca=None, keys={})
+
+    assert f"  {python} -m venv " in script
+    assert f"{python} -c 'import sys; sys.exit(sys.version_info < (3, 10))'" in script
 
 
 def test_job_hides_its_script() -> None:
