@@ -23,11 +23,12 @@ lint:    ## ruff, mypy, generated documents
 	@.venv/bin/mypy
 	@.venv/bin/python -m hermeion.docs --check README.md
 
-bench:   ## side-by-side measurements, printed as ratios; the lab of `make demo` has to stand
+bench:   ## side-by-side measurements, printed as ratios; the lab of `make demo` has to stand; 20 minutes
 	@scripts/setup
 	@.venv/bin/python benchmarks/memory_accuracy.py
 	@.venv/bin/python benchmarks/planner.py
 	@.venv/bin/python benchmarks/no_op.py
+	@.venv/bin/python benchmarks/weights.py
 
 docs:    ## write the generated parts of README.md anew
 	@scripts/setup python
