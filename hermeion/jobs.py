@@ -182,6 +182,8 @@ class JobLog:
     def _line(self, line: str) -> None:
         if line.startswith("##progress "):
             done, total, *_ = line.split()[1:]
+            if int(done) > self.done:
+                self.note = ""  # what was said before is over
             self.done, self.total = int(done), int(total)
         elif line.startswith("##total "):
             self.total = int(line.split()[1])

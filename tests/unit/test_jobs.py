@@ -342,6 +342,13 @@ def test_error_in_one_sentence() -> None:
     assert ("no room", ["E: apt"]) == (log.error, list(log.tail))
 
 
+def test_note_is_over_when_bytes_come() -> None:
+    """What was waited for is not told any more when bytes come again."""
+    log = read(("##note waiting\n##progress 5 10\n", 30, ""))
+
+    assert "" == log.note
+
+
 def test_files_and_facts() -> None:
     """Files are counted beside the bytes; figures for programs are kept by name."""
     log = read(("##files 3 7\n##fact source the Hub\n##fact fetched 12\n", 50, "0"))
