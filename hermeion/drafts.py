@@ -17,7 +17,7 @@ from pyinfra.context import ctx_host
 from hermeion import narration
 from hermeion.answers import Answer, parse_answers
 from hermeion.errors import HermeionError, PlacementError
-from hermeion.facts import HostProbe, run_or_fail
+from hermeion.facts import HostProbe, run, run_or_fail
 from hermeion.inventory import HostSpec
 from hermeion.model_files import model_question, read_model
 from hermeion.planner import make_plan, unread_models
@@ -25,6 +25,7 @@ from hermeion.plans import Plan
 from hermeion.probe import Probe
 from hermeion.reports import seen_json, wanted_json
 from hermeion.saved_hosts import canonical
+from hermeion.scripts.apt import LOCK_SECONDS, quiet_script
 from hermeion.variants import ModelFacts
 from hermeion.wanted import Wanted, all_wanted
 
@@ -161,6 +162,12 @@ def _draft(state: State, host: Host) -> Draft:
     wanted = all_wanted(state.inventory)[host.name]
     narration.see(host, {"wanted": wanted_json(wanted.spec)})
     probe = observe(host, wanted.spec)
+    if probe.broken_packages:
+        # Within a transaction packages look as if it had failed; it may be that of a job of ours that goes on.
+        narration.say(host, "packages are half-configured: looking again once no package manager is at work")
+        with ctx_host.use(host):
+            run(state, host, quiet_script(), timeout=LOCK_SECONDS + 60)
+        probe = observe(host, wanted.spec)
     narration.see(host, seen_json(host.name, probe))
     facts = read_models(state, host, wanted, probe)
     narration.see(host, {"models": canonical(facts)})

@@ -109,6 +109,14 @@ apt install -y --no-install-recommends {names}
 """
 
 
+def quiet_script() -> str:
+    """A script that ends when no package manager is at work on the host: neither ours nor another."""
+    return f"""{apt_functions()}mkdir -p {LOCK.rpartition("/")[0]}
+flock -w {LOCK_SECONDS} {LOCK} true
+wait_for_lock
+"""
+
+
 def quoted(packages: Iterable[str]) -> str:
     """Names of packages as words of the shell."""
     return " ".join(shlex.quote(package) for package in packages)
