@@ -21,7 +21,7 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import BaseStateCallback, State, StateStage
 
 from hermeion.jobs import JobLog
-from hermeion.units import format_progress, format_seconds
+from hermeion.units import format_bytes, format_progress, format_seconds
 
 NOTES: dict[str, str] = {}
 """One line by host for the end of the run: refusals and failures."""
@@ -136,11 +136,12 @@ class Progress:
         moving = 0 < log.done < log.total
         if moving and len(self.seen) < 2:
             return  # nobody knows yet how fast it is
-        text = format_progress(log.done, log.total, rate) if moving else log.note
+        if moving and rate == 0 and log.note:  # what is waited for, or done, is the news
+            moving, text = False, f"{log.note}; {format_bytes(log.done)} of {format_bytes(log.total)} have come"
+        else:
+            text = format_progress(log.done, log.total, rate) if moving else log.note
         if moving and log.files[1] > 1:
             text += f", {log.files[0]} of {log.files[1]} files"
-        if moving and rate == 0 and log.note:
-            text += f"; {log.note}"
         if not text or (text == self.shown and (now - self.last < self.patience or log.status)):
             return
         after = "" if moving else f" ({format_seconds(now - self.begun)})"
