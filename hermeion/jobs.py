@@ -226,4 +226,6 @@ class JobLog:
             if all(a == b for a, b in self._layers.values()):
                 self.note = "unpacking"
         self.done = sum(current for current, _ in self._layers.values())
-        self.total = max(self.total, sum(total for _, total in self._layers.values()))
+        # Layers that are here already are in the total that was announced, and never come.
+        coming = sum(total for _, total in self._layers.values())
+        self.total = coming if self.note == "unpacking" else max(self.total, coming)

@@ -98,6 +98,14 @@ def test_docker_stream() -> None:
     assert (300, 300, "unpacking") == (log.done, log.total, log.note)
 
 
+def test_layers_that_are_here_already() -> None:
+    """When all that had to come has come, nothing is missing, though more was announced."""
+    lines = "##total 700\n" + event("a", "Downloading", 100, 300) + event("a", "Download complete")
+    log = read((lines, len(lines), ""))
+
+    assert (300, 300, "unpacking") == (log.done, log.total, log.note)
+
+
 @pytest.mark.parametrize(
     ("line", "tail"),
     [
